@@ -144,8 +144,8 @@ int pmem_set(pmem_region_t r, pmem_prot_t prot, pmem_props_t props, pmem_use_t u
 
 int pmem_incref(pmem_region_t r);
 /*
- * Drops a reference. At zero the region is reclaimed. If a driver still uses the region; it will be released later, it stays and is tried
- * again later; the result is EBUSY.
+ * Drops a reference. At zero the region is reclaimed. If a driver still uses it, it stays and is released later; the
+ * result is then EBUSY.
  */
 int pmem_decref(pmem_region_t r);
 
@@ -171,7 +171,7 @@ enum pmem_edit_kind {
 	PMEM_EDIT_SPACE = 3,        /* space is primed, unprimed, sealed or unsealed */
 	PMEM_EDIT_WINDOW = 4,       /* a fixed window with its interconnect; or a bridge's window opens, closes or changes */
 	PMEM_EDIT_REGION = 5,       /* a region or alias is added or removed, moves, or changes its attributes */
-	PMEM_EDIT_VIEW = 6,         /* attributes or targets of addresses in a driver's view; it gets no other kind */
+	PMEM_EDIT_VIEW = 6,         /* attributes or targets change in a driver's view; such a driver gets no other kind */
 	PMEM_EDIT_EFFECTIVE = 7     /* an alias's effective use, prot and props, because its target's changed */
 };
 

@@ -1,7 +1,7 @@
 /*
  * The page functions of uvm(9), and the counters of its physical half, over pmem's own pages.
  *
- * A struct vm_page * is a handle, but must be an address; do not dereference it. VM_PAGE_TO_PHYS() returns the page's
+ * A struct vm_page * is a handle, not an address; do not dereference it. VM_PAGE_TO_PHYS() returns the page's
  * address. Any thread may call any function. Misuse at which a kernel would panic (freeing a free page, two owners at
  * once) aborts. The names of uvm(9) are macros. A kernel that has functions of these names defines
  * PMEM_UVM_PAGE_NO_NAMES first. These pages are not those of uvm_physseg.h.
@@ -57,7 +57,7 @@ struct uvm_page_host {
 	unsigned int wait_ms;          /* the longest wait in milliseconds with waitok; 0: ten seconds */
 	int ncolors;                   /* the number of page colours, a power of two up to 64; 0: 1 */
 	int nfreelist;                 /* the number of free lists; 0: 4 */
-	unsigned int (*node)(void);    /* the calling processor's NUMA node, for UVM_PGA_STRAT_NUMA; NULL: 0 */
+	unsigned int (*node)(void);    /* the calling processor's NUMA node, which every strategy prefers; NULL: 0 */
 };
 
 /* The counters of the physical half of struct uvmexp. NetBSD does not have the last nine. */
@@ -100,7 +100,10 @@ int pmem_uvm_page_unplug(paddr_t start, paddr_t end);
 int pmem_uvm_page_retire(paddr_t start, paddr_t end);
 void pmem_uvm_page_reserves(uint64_t pagedaemon, uint64_t kernel, uint64_t freemin, uint64_t freetarg);
 void pmem_uvm_exp(struct pmem_uvmexp *);
-/* The reserves of one node, in addition. A request moves on to the next node when a node has no more free pages. */
+/*
+ * The reserves of one node, in addition to those. A page request moves on to the next node when a node has no more
+ * free pages than these.
+ */
 void pmem_uvm_node_reserves(unsigned int node, uint64_t pagedaemon, uint64_t kernel, uint64_t freemin, uint64_t freetarg);
 int pmem_uvm_node(unsigned int node, struct pmem_uvm_node *); /* ENOENT if it never had memory */
 

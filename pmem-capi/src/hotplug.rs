@@ -120,7 +120,7 @@ pub unsafe extern "C" fn pmem_memory_feed(view: ArenaPtr, nodes: *const ArenaPtr
     let nodes = match count {
         0 => &[],
         _ if nodes.is_null() => {
-            fail(EINVAL, format!("{count} nodes, and no arenas"));
+            fail(EINVAL, format!("nodes is NULL, but nnodes is {count}"));
             return DriverPtr::NULL;
         }
         // SAFETY: the caller guarantees that `nodes` points to `count` arenas.
@@ -256,7 +256,7 @@ fn zone(kind: c_int) -> Result<Zone, c_int> {
 /// Linux; [`pmem_error`](crate::pmem_error) then says why.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_add_memory(node: c_int, start: u64, size: u64) -> c_int {
-    let Ok(node) = u32::try_from(node) else { return -fail(EINVAL, format!("node {node}")) };
+    let Ok(node) = u32::try_from(node) else { return -fail(EINVAL, format!("node {node} is negative")) };
     status(
         bytes(start, size)
             .and_then(|range| change(|uvm, hotplug| hotplug.add(uvm, &Plug::new(range).node(node))))

@@ -52,14 +52,16 @@ pub(crate) fn frames(start: Paddr, end: Paddr) -> Result<FrameRange, UvmError> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_page_bind(host: *const PageHost) -> c_int {
     if host.is_null() {
-        return fail(EINVAL, "no host");
+        return fail(EINVAL, "host is NULL");
     }
     // SAFETY: `host` is not null, so the caller guarantees that it points to a host.
     let bound = unsafe { host.read() };
     let Ok(colours) = u32::try_from(bound.ncolors) else {
         return fail(EINVAL, "a negative number of colours");
     };
-    let Ok(lists) = u8::try_from(bound.nfreelist) else { return fail(EINVAL, "too many free lists") };
+    let Ok(lists) = u8::try_from(bound.nfreelist) else {
+        return fail(EINVAL, "nfreelist must be from 0 to 255");
+    };
     let status = configure(|mut config| {
         let default = Settings::default();
         let colours = if colours > 0 { colours } else { default.colours_of() };
@@ -114,7 +116,7 @@ pub extern "C" fn pmem_uvm_page_plug(
     node: c_int,
 ) -> c_int {
     let (Ok(list), Ok(node)) = (u8::try_from(list), u32::try_from(node)) else {
-        return fail(EINVAL, format!("free list {list}, node {node}"));
+        return fail(EINVAL, format!("free list {list} or node {node} is out of range"));
     };
     let plugged = frames(start, end).and_then(|range| {
         let avail = if avail_start == avail_end { None } else { Some(frames(avail_start, avail_end)?) };
@@ -317,7 +319,7 @@ pub extern "C" fn pmem_uvm_pageunloan(page: PagePtr) -> c_int {
 fn info(what: &str, page: PagePtr) -> PageInfo {
     let frame = frame_of(what, page);
     let info = with_uvm(|uvm| uvm.page(frame).map(|page| page.info()));
-    info.unwrap_or_else(|| fatal(what, format!("no memory is plugged at page frames page {frame:#x}")))
+    info.unwrap_or_else(|| fatal(what, format!("no memory is plugged at page {frame:#x}")))
 }
 
 /// Returns a page's flags.

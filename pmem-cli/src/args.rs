@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 const EXIT: &str = "\
-RANGE is 0x1000..0x2000 (end exclusive, as pmem prints it), 0x1000-0x1fff (last address, as the kernel prints it), or 0x1000+4K.
+RANGE is 0x1000..0x2000 (end exclusive, as pmem prints it), 0x1000-0x1fff (as the kernel prints it: an odd end is the last address, an even end is exclusive), or 0x1000+4K.
 
 Exit status: 0 done, 1 failure or something is wrong, 2 usage error, 3 the answer is no, 4 not proven.";
 
@@ -133,7 +133,7 @@ pub enum Command {
     /// which node, kind of memory and device that is. It also tells how sure that is and which line of which source
     /// says so.
     ///
-    /// The exit status is 3 if an address leads nowhere, or if it is not known where it leads.
+    /// The exit status is 3 if an address leads nowhere, if it is not known where it leads, or if a BAR has no address.
     ///
     /// Examples:
     ///
@@ -182,8 +182,9 @@ pub enum Command {
     /// The text is passed on unchanged, with explanations below its lines: what is at each address, and for IOMMU
     /// faults which device made the request, what the address is, and what was missing.
     ///
-    /// A text that has a memory map of its own, such as a whole dmesg, is explained with that map. Any other text is
-    /// explained with the machine that folders, archives and --root describe, or with this machine.
+    /// A text whose memory map differs from the machine's, such as another machine's dmesg, is explained with its own
+    /// map. Any other text is explained with the machine that folders, archives and --root describe, or with this
+    /// machine.
     ///
     /// Examples:
     ///
@@ -527,8 +528,8 @@ pub enum PciCommand {
         /// The changes, in order, such as `0000:02:01.0:pref=0xfd200000-0xfd3fffff,closed`.
         ///
         /// KIND is io, mem or pref. OLD is the window in the kernel's map, NEW the window to set; either can be
-        /// `closed`. Ranges are as in /proc/iomem, the last address included. If OLD and NEW are the same, only the
-        /// registers are written.
+        /// `closed`. Ranges are `0xfd200000..0xfd400000` (end exclusive) or, as in /proc/iomem, `0xfd200000-0xfd3fffff`.
+        /// If OLD and NEW are the same, only the registers are written.
         #[arg(value_name = "BDF:KIND=OLD,NEW", required = true)]
         changes: Vec<String>,
     },
@@ -642,10 +643,10 @@ pub struct PciWish {
     /// or `BDF@DUMP`: the card at BDF in the machine that the source DUMP describes.
     #[arg(long, value_name = "SPEC", requires = "at")]
     pub add: Option<String>,
-    /// Resize a BAR, such as `0000:04:00.0:bar1=32G`.
+    /// Resize a BAR, such as `0000:04:00.0:bar1=32G`; can be given several times.
     #[arg(long, value_name = "BDF:barN=SIZE")]
     pub resize: Vec<String>,
-    /// Enable virtual functions: `0000:04:00.0=8` makes room for 8.
+    /// Enable virtual functions: `0000:04:00.0=8` makes room for 8; can be given several times.
     #[arg(long, value_name = "BDF=N")]
     pub vfs: Vec<String>,
     /// Place everything that has no address.
@@ -668,10 +669,11 @@ pub enum MtrrCommand {
     /// Claim addresses of a type through the kernel module pmem_arena.
     ///
     /// The module programs the registers. The claims are held until the command ends. Without --yes, nothing is
-    /// changed: pmem prints whether each claim would be granted, and whether the PAT makes it unnecessary.
+    /// changed: pmem prints whether each claim would be granted by itself, and whether the PAT makes it unnecessary. It
+    /// stops at the first claim that is refused, and gives the earlier ones back.
     ///
-    /// The exit status is 3 if a claim is refused, or if all claims end by themselves because a driver is bound or the
-    /// device goes away.
+    /// The exit status is 3 if a claim is refused, or if all claims end by themselves because a driver is bound, the
+    /// device is removed, or its BAR moves.
     Apply {
         /// A range and the one type that it needs, such as `0xd0000000..0xe0000000=WC`.
         #[arg(long = "want", value_name = "RANGE=TYPE", required = true)]
@@ -753,9 +755,9 @@ pub struct PlanOptions {
 /// What may become of addresses about which nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum UnmappedArg {
-    /// They stay uncacheable, or as they are.
+    /// They become uncacheable, or stay as they are.
     Uc,
-    /// The same where a bus may place devices; elsewhere, anything.
+    /// Where a bus may place devices, they become uncacheable or stay as they are; elsewhere, they may become anything.
     Windows,
     /// Anything.
     Any,

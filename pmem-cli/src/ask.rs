@@ -97,7 +97,7 @@ fn why_refused(args: &Args, sources: &[PathBuf], out: &mut Output<'_>) -> Result
         if !looks_like_source(&source.to_string_lossy()) {
             let name = source.display();
             return Err(Failure::Usage(format!(
-                "{name}: a function with a range, such as 0000:3b:00.0 0x0+0x1000, or a text is wanted"
+                "{name}: expected a text, or a function and a range, such as 0000:3b:00.0 0x0+0x1000"
             )));
         }
     }
@@ -269,7 +269,7 @@ impl Target {
             }
             Self::Port(port) => {
                 let io = io_of(machine, from)
-                    .ok_or_else(|| Failure::Other("no source says anything of I/O ports".to_owned()))?;
+                    .ok_or_else(|| Failure::Other("no source says anything about I/O ports".to_owned()))?;
                 Ok(Resolved::new(machine, io, *port))
             }
             Self::Resource(function, kind) => resource(machine, from, *function, *kind),

@@ -27,7 +27,9 @@ pub(crate) fn instead(root: &Path, range: &RangeInclusive<u64>) -> Option<String
         || format!("its driver by ioremap_wc, a program by mapping /{file}"),
         |name| format!("its driver {name} by ioremap_wc (ask it), a program by mapping /{file}"),
     );
-    Some(format!("no MTRR may be needed: with the PAT it is write combining to who maps it so, {driver}"))
+    Some(format!(
+        "an MTRR may be unnecessary: with the PAT, a mapping that asks for write combining gets it: {driver}"
+    ))
 }
 
 /// Whether existing mappings make the whole range write-combining.

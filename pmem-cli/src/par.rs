@@ -29,11 +29,12 @@ fn wanted(text: &str) -> Result<(Map, [u32; REGISTERS]), (usize, String)> {
     let (mut sdram, mut held, mut parts) = (None, [0; REGISTERS], Vec::new());
     for (line, text) in (1..).zip(text.lines()) {
         let fails = |why: String| (line, why);
+        let text = text.split('#').next().unwrap_or_default();
         if let Some((number, bits)) = register(text) {
             *held.get_mut(number).ok_or_else(|| fails(format!("PAR{number}: there are {REGISTERS}")))? = bits;
             continue;
         }
-        let words: Vec<&str> = text.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let words: Vec<&str> = text.split_whitespace().collect();
         match words[..] {
             [] => {}
             ["sdram", size] => {
@@ -47,7 +48,7 @@ fn wanted(text: &str) -> Result<(Map, [u32; REGISTERS]), (usize, String)> {
             [at, target] => parts.push((line, part(at, target, "").map_err(fails)?)),
             [at, target, attributes] => parts.push((line, part(at, target, attributes).map_err(fails)?)),
             _ => {
-                let why = "wanted: `sdram SIZE`, `START-END TARGET [ATTRIBUTES]`, `port START-END gpioN`, or `PAR[N] BITS`";
+                let why = "expected `sdram SIZE`, `START-END TARGET [ATTRIBUTES]`, `port START-END gpioN`, or `PAR[N] BITS`";
                 return Err(fails(why.to_owned()));
             }
         }
@@ -100,10 +101,7 @@ fn part(at: &str, target: &str, attributes: &str) -> Result<(u32, u32, Value), S
             other => return Err(format!("{other}: no attribute; there are no-write, no-cache, no-execute")),
         };
     }
-    if !all.is_empty() && !target.has_attributes() {
-        return Err(pmem_drivers::par::MapError::Attributes(target).to_string());
-    }
-    Ok((word(first)?, word(last)?, Value::memory(target, all)))
+    Ok((word(first)?, word(last)?, Value { target, attributes: all }))
 }
 
 #[cfg(test)]

@@ -69,7 +69,9 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
                 .iter()
                 .map(|version| match Rules::parse(version) {
                     Some(rules) => Ok(Kernel { version: version.clone(), rules }),
-                    None => Err(Failure::Usage(format!("--kernel {version}: no version: 6.12 is wanted"))),
+                    None => Err(Failure::Usage(format!(
+                        "--kernel {version}: not a version; expected a form such as 6.12"
+                    ))),
                 })
                 .collect::<Result<_, _>>()?;
             let machine = with_pci(read(&mut sources)?)?;
@@ -212,8 +214,8 @@ fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(Strin
 /// Parses an event.
 fn deed(text: &str) -> Result<HotplugEvent, Failure> {
     let wrong = || {
-        let forms = "rescan, rescan 0000:04, boot, reassign, realloc, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
-        Failure::Usage(format!("--do {text:?}: one of {forms} is wanted"))
+        let forms = "rescan, rescan 0000:04, boot, reassign, realloc, plug mem64p:1G at 0000:02:01.0, plug-acpi (the same form), unplug BDF, resize BDF:bar1=32G";
+        Failure::Usage(format!("--do: unknown event {text:?}; expected one of: {forms}"))
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
@@ -252,8 +254,9 @@ fn said(machine: &Machine) -> (Vec<Read>, Vec<Warning>) {
 }
 
 fn address(option: &str, text: &str) -> Result<Address, Failure> {
-    text.parse()
-        .map_err(|_| Failure::Usage(format!("{option} {text}: no PCI function: 0000:04:00.0 is wanted")))
+    text.parse().map_err(|_| {
+        Failure::Usage(format!("{option} {text}: not a PCI function; expected a form such as 0000:04:00.0"))
+    })
 }
 
 /// Makes the goal for a card below a port or on a bus.
@@ -266,7 +269,7 @@ fn addition(option: &str, card: String, at: &str) -> Result<PlacementGoal, Failu
 
 /// Parses `0000:00:1c.4=mem64p:32G`.
 fn kept(args: &Args, text: &str) -> Result<PlacementGoal, Failure> {
-    let wrong = || Failure::Usage(format!("--keep {text}: 0000:00:1c.4=mem64p:32G is wanted"));
+    let wrong = || Failure::Usage(format!("--keep {text}: expected a form such as 0000:00:1c.4=mem64p:32G"));
     let (port, card) = text.split_once('=').ok_or_else(wrong)?;
     addition("--keep", spec(args, card)?, port)
 }
@@ -301,12 +304,13 @@ fn wishes(args: &Args, wish: &PciWish, at: Option<&str>) -> Result<Vec<Placement
         out.push(addition("--at", spec(args, card)?, at)?);
     }
     for text in &wish.resize {
-        let wrong = || Failure::Usage(format!("--resize {text}: 0000:04:00.0:bar1=32G is wanted"));
+        let wrong =
+            || Failure::Usage(format!("--resize {text}: expected a form such as 0000:04:00.0:bar1=32G"));
         let (function, bar, size) = resize_of(text).ok_or_else(wrong)?;
         out.push(PlacementGoal::Resize { function, bar, size });
     }
     for text in &wish.vfs {
-        let wrong = || Failure::Usage(format!("--vfs {text}: 0000:04:00.0=8 is wanted"));
+        let wrong = || Failure::Usage(format!("--vfs {text}: expected a form such as 0000:04:00.0=8"));
         let (function, count) = text.split_once('=').ok_or_else(wrong)?;
         let count = count.parse().ok().filter(|n| (1..=0xffff).contains(n)).ok_or_else(wrong)?;
         out.push(PlacementGoal::Vfs { function: address("--vfs", function)?, count });

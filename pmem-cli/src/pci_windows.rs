@@ -43,7 +43,7 @@ fn helps(refusal: u32) -> &'static str {
 pub(crate) fn run(args: &Args, changes: &[String], out: &mut Output<'_>) -> Result<Status, Failure> {
     let wrong = |text: &String| {
         Failure::Usage(format!(
-            "{text}: 0000:02:01.0:pref=0xfd200000-0xfd3fffff,closed is wanted, or io or mem in place of pref"
+            "{text}: expected a form such as 0000:02:01.0:pref=0xfd200000..0xfd400000,closed, or io or mem in place of pref"
         ))
     };
     let windows =

@@ -45,7 +45,7 @@ impl fmt::Display for Holder {
                 write!(f, "space {range}, whose default attributes differ from those below it")
             }
             Self::Unprimed(range) => write!(f, "unprimed space {range}"),
-            Self::Limit(link, range) => write!(f, "the window limit {range} of {link}"),
+            Self::Limit(link, range) => write!(f, "addresses outside the window limit {range} of {link}"),
         }
     }
 }
@@ -108,7 +108,7 @@ pub enum Error {
         by: Holder,
     },
     /// The addresses are not available.
-    #[error("{arena}: {range} is not free: it overlaps {by}")]
+    #[error("{arena}: {range} is not available: it overlaps {by}")]
     Occupied {
         /// The arena of the addresses.
         arena: ArenaId,
@@ -130,7 +130,7 @@ pub enum Error {
         align: u64,
         /// The window asked for, as the requesting arena sees it.
         window: AddrRange,
-        /// The largest gap, in bytes, whose attributes allow the request; 0 if there is none.
+        /// The largest gap, in bytes, whose attributes allow the request; 0 if there is none, or if no gap could help.
         largest: u64,
     },
     /// No mapping leads from one arena to the other.
@@ -281,7 +281,7 @@ pub enum Error {
         /// The driver's reason.
         veto: Veto,
     },
-    /// A driver failed, and the change was rolled back.
+    /// A driver failed to resync, or failed in a change, which was then rolled back.
     #[error("{name} failed in {phase}: {fault}{}", Degraded(degraded))]
     Failed {
         /// The driver that failed.
@@ -292,7 +292,7 @@ pub enum Error {
         phase: Phase,
         /// What the hardware did not do.
         fault: Fault,
-        /// Drivers that also failed to roll back. Their hardware differs from the model until they resync.
+        /// Drivers that failed to resync or to roll back. Their hardware differs from the model until they resync.
         degraded: Vec<DriverId>,
     },
     /// A driver's hardware differs from the model.

@@ -163,8 +163,8 @@ pub enum LoadError {
     /// The format has another version.
     #[error("format version {0} is not supported; this build reads version {SAVED_VERSION}")]
     Version(u32),
-    /// An id is not in the table of ids, or is used twice.
-    #[error("{what}[{index}]: its id is not in the table of ids, or is used twice")]
+    /// An id, or an id that the element refers to, is unknown, or is used twice.
+    #[error("{what}[{index}]: its id, or one that it refers to, is unknown or used twice")]
     Id {
         /// The list that contains the element.
         what: &'static str,

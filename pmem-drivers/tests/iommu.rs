@@ -905,7 +905,7 @@ fn what_somebody_writes_into_tables_is_found() {
             .verify(driver)
             .unwrap_err()
             .to_string()
-            .contains("something is mapped that is not to be")
+            .contains("something is mapped that the model does not have")
     );
 }
 
@@ -915,7 +915,7 @@ fn devices_of_a_domain_that_goes_do_not_pass() {
     let (unit, fake) = vtd(VtdChip::new(4, false, true), 40);
     let (mut machine, driver, domain) = small(unit, &Limits::x86(40), Peers::Refused);
     let error = machine.pmem.disconnect(domain.link).unwrap_err().to_string();
-    assert!(error.contains("neither a domain nor the system's bus"), "{error}");
+    assert!(error.contains("neither a domain nor the system bus"), "{error}");
     assert_eq!(fake.access(ID, 0x5000, false), None);
     machine.pmem.verify(driver).unwrap();
     let device = machine.devices[0];

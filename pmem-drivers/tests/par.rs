@@ -362,6 +362,16 @@ fn what_fails_is_put_back() {
 
 #[test]
 fn what_is_no_page_is_refused() {
+    let mut map = Map::new(16 * MIB);
+    let pci = Value { target: Target::Pci, attributes: Attributes::NO_WRITE };
+    for (first, last, value, text) in [
+        (0x800, 0xfff, sdram(Attributes::NO_WRITE), "0x800..0x1000 does not consist of whole 4 KiB pages"),
+        (0x2000, 0xfff, sdram(Attributes::NO_WRITE), "0x2000..0x1000 is outside the addresses"),
+        (0x0, 0xfff, pci, "pci cannot have attributes"),
+    ] {
+        let said = map.set(first, last, value).unwrap_err().to_string();
+        assert!(said.starts_with(text), "{said}");
+    }
     let mut board = board();
     let part = board.pmem.alloc(board.ram, &Request::new(0x800)).unwrap();
     let error = board.pmem.set(part, Attrs::ram().with_prot(Prot::READ)).unwrap_err().to_string();

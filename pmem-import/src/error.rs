@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// A source does not exist, or has no format that pmem reads.
+    /// A source holds nothing that pmem reads, is too large, or is not the folder that it should be.
     #[error("{path}: {what}")]
     NoSource {
         /// The source, as the caller named it.

@@ -39,7 +39,8 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     }
 }
 
-/// Does the same for a PCI function that is not among the known ones.
+/// Returns the end of an error message, as [`did_you_mean`] does, with known PCI functions whose addresses resemble
+/// `address`.
 pub fn did_you_mean_function(address: Address, known: impl IntoIterator<Item = Address>) -> String {
     let known: Vec<String> = known.into_iter().map(|address| address.to_string()).collect();
     did_you_mean(&address.to_string(), known.iter().map(String::as_str))

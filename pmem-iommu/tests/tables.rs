@@ -444,6 +444,50 @@ proptest! {
     }
 }
 
+/// What makes no sense is refused by its own name and with its numbers, and nothing changes.
+#[test]
+fn each_refusal_names_its_numbers() {
+    let words: Vec<AtomicU64> = (0..8 * 512).map(|_| AtomicU64::new(0)).collect();
+    let mut pool = Pool::new(words, BASE);
+    let mut table = PageTable::new(VtdSecondStage::new(3, 39, 1).unwrap(), &mut pool).unwrap();
+    let mut on = table.on(&mut pool);
+    let mut map = |first, last, target| on.map(first, last, target, Access::BOTH);
+    map(0x4000, 0x4fff, 0x8000).unwrap();
+    for (done, error, text) in [
+        (
+            map(0x3000, 0x1fff, 0x8000),
+            TableError::Reversed { first: 0x3000, last: 0x1fff },
+            "the span ends at 0x1fff, below its start 0x3000",
+        ),
+        (
+            map(0x1800, 0x1fff, 0x8000),
+            TableError::Unaligned { at: 0x1800 },
+            "0x1800 is not a multiple of 4096",
+        ),
+        (
+            map(0x1000, 0x17ff, 0x8000),
+            TableError::Unaligned { at: 0x1800 },
+            "0x1800 is not a multiple of 4096",
+        ),
+        (
+            map(0x1000, 0x1fff, 0x8001),
+            TableError::Unaligned { at: 0x8001 },
+            "0x8001 is not a multiple of 4096",
+        ),
+        (
+            map(0, (1 << 40) - 1, 0),
+            TableError::TooWide { at: (1 << 40) - 1, width: 39 },
+            "0xffffffffff is beyond the 39 bits that are translated",
+        ),
+        (map(0x3000, 0x4fff, 0x8000), TableError::Taken { at: 0x4000 }, "0x4000 is mapped already"),
+    ] {
+        assert_eq!(done, Err(error));
+        assert_eq!(error.to_string(), text);
+    }
+    assert_eq!(on.unmap(0x4000, 0x5fff), Err(TableError::Absent { at: 0x5000 }));
+    assert_eq!(table.lookup(&pool, 0x4000).map(|found| found.leaf.target), Some(0x8000));
+}
+
 /// Gigabytes: made, split in the middle, joined.
 #[test]
 fn gigabytes_are_split_and_joined() {

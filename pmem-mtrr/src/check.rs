@@ -75,7 +75,7 @@ pub enum Finding {
     FixedType {
         /// The addresses of the range.
         span: Span,
-        /// The byte that the range holds, type and AMD's bits.
+        /// The number that the range holds as its type, without AMD's two bits.
         kind: u8,
     },
     /// Registers overlap, and the combination of their types is undefined.

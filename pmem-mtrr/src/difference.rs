@@ -41,8 +41,8 @@ impl fmt::Display for Difference {
 }
 
 impl Setting {
-    /// Returns the first register by which `self` and `other` differ in effect; `None` if every address has the same
-    /// type in both.
+    /// Returns the first of [`Self::differences`]; `None` if there is none. The MTRRs then give every address the same
+    /// type in both settings.
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         self.differences(other).next()
     }
@@ -52,7 +52,8 @@ impl Setting {
     /// These bits count, unless they are reserved or above the address width:
     /// * of DEF_TYPE, the switch E; and if E is on in both, the type and, if the processor has fixed ranges, FE;
     /// * the fixed ranges, if E and FE are on in both;
-    /// * the mask of each variable register whose V bit is set in either, and the base if V is set in both.
+    /// * each variable register, if E is on in both: its mask if V is set in either setting, its base if V is set in
+    ///   both.
     ///
     /// MTRRCAP and AMD's TOP_MEM2 do not count: software that makes processors equal does not write them.
     pub fn differences<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = Difference> + 's {

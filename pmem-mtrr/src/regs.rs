@@ -330,7 +330,11 @@ impl Registers {
         self.len == 0
     }
 
-    /// Iterates over the registers: pinned ones first, then in order of address, wide before narrow.
+    /// Iterates over the registers: pinned ones first; of the others, each before those inside it. [`Planner::plan`]
+    /// lists those from high addresses to low, [`Planner::within`] from low to high.
+    ///
+    /// [`Planner::plan`]: crate::Planner::plan
+    /// [`Planner::within`]: crate::Planner::within
     pub fn iter(&self) -> impl Iterator<Item = Register> + '_ {
         self.all.iter().flatten().copied()
     }

@@ -1,8 +1,8 @@
 //! Bus numbers, a scarce resource like addresses: each bridge has a range of them, inside the range of the
 //! bridge above (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.2 to 3.2.5.4).
 //!
-//! Nothing is ever renumbered, because IOMMUs and interrupt routing know a function by its bus number. A bridge
-//! only grows at the end of its range.
+//! Bridges above only grow at the end of their range, because IOMMUs and interrupt routing know a function by its
+//! bus number.
 
 use crate::tree::{Index, Tree};
 
@@ -10,8 +10,8 @@ fn buses(tree: &Tree, index: Index) -> Option<(u8, u8)> {
     tree.functions.get(index)?.bridge.as_ref()?.buses
 }
 
-/// Returns the last bus number that a bridge can grow to without meeting the range of a bridge beside it or
-/// leaving that of the bridge above.
+/// Returns the last bus number that a bridge can grow to, if the bridges above it grow as well, without meeting the
+/// range of a bridge beside any of them.
 fn limit(tree: &Tree, index: Index) -> Option<u8> {
     let function = tree.functions.get(index)?;
     let (first, _) = buses(tree, index)?;
@@ -24,9 +24,10 @@ fn limit(tree: &Tree, index: Index) -> Option<u8> {
     Some(next.map_or(above, |next| above.min(next - 1)))
 }
 
-/// Gives a bridge `count` unused bus numbers, and extends the bridges above it as far as that requires. Returns
-/// the first and the last number of the bridge's new range, both inclusive. Returns `None`, and leaves the tree
-/// unchanged, if that is impossible without renumbering.
+/// Gives a bridge `count` bus numbers behind those of all bridges beside it, and extends the bridges above it as far
+/// as that requires. Returns the first and the last number of the bridge's new range, both inclusive. Meant for a
+/// bridge without bus numbers: a range that it had is replaced. Returns `None`, and leaves the tree unchanged, if
+/// there is no room there; gaps between the bridges beside it are not used.
 ///
 /// A `count` of zero counts as one: a bridge has at least the bus directly below it.
 ///

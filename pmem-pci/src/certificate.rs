@@ -22,7 +22,7 @@ pub struct Place {
 /// The argument that a [`Reason`] makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
-    /// There are fewer free places of one size than resources of that size or larger.
+    /// There are fewer free places of one alignment than resources with that alignment or a larger one.
     TooFewPlaces,
     /// There are fewer free bytes than the resources need.
     TooFewBytes,
@@ -44,9 +44,9 @@ pub struct Reason {
     pub room: Vec<BusRange>,
     /// The bytes of `room` that nothing immovable holds.
     pub free: u64,
-    /// The resources of `size` or larger that need a place: the wanted ones, and those that could be moved.
+    /// The resources aligned to `size` or more that need a place: the wanted ones, and those that could be moved.
     pub needs: Vec<Key>,
-    /// The size that the argument is about, in bytes.
+    /// The alignment that the argument is about, in bytes: the size of a BAR, or of a single virtual function's BAR.
     pub size: u64,
     /// The aligned places for `size`, from low to high addresses; at most 64.
     pub places: Vec<Place>,

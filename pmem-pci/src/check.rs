@@ -70,7 +70,7 @@ impl fmt::Display for ViolationKind {
             Self::Outside => "is outside",
             Self::Unreachable => "is not forwarded by",
             Self::Prefetched => "has read side effects but is in the prefetchable window of",
-            Self::Misaligned => "is not aligned to its size",
+            Self::Misaligned => "does not begin at a multiple of its alignment",
             Self::Ragged => "is not a whole number of granules",
             Self::TooHigh => "ends beyond what its register can hold",
             Self::Avoided => "overlaps a range that must stay free,",

@@ -30,7 +30,8 @@ pub struct Cost {
     pub topmost: Option<u32>,
     /// The headroom of each topmost port without a card. More is better.
     pub headroom: Vec<Headroom>,
-    /// The number of register writes.
+    /// The number of registers that get a new value: windows, bus numbers and BARs. The writes that stop and restart
+    /// functions are not counted, so [`Plan::steps`](crate::plan::Plan::steps) is usually longer.
     pub writes: u64,
     /// The bytes that changed windows forward in total. It breaks ties in favour of the tightest plan.
     pub(crate) forwarded: u64,

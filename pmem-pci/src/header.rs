@@ -12,7 +12,7 @@ use core::fmt;
 pub enum HeaderError {
     /// Fewer than the 64 bytes of a header. Holds the number of bytes there were.
     Short(usize),
-    /// All ones: no function responded.
+    /// The vendor and device id read all ones: no function responded.
     NoAnswer,
     /// A header type other than 0, 1 and 2. Holds the type, without the multifunction bit.
     Type(u8),
@@ -211,7 +211,7 @@ impl Header {
     /// Decodes the header at the beginning of configuration space.
     ///
     /// # Errors
-    /// Returns [`HeaderError`] if the bytes are too few, all ones, or of an unknown header type.
+    /// Returns [`HeaderError`] if there are fewer than 64 bytes, if the ids read all ones, or for an unknown header type.
     pub fn decode(config: &[u8]) -> Result<Self, HeaderError> {
         let Some(bytes) = config.first_chunk::<64>() else { return Err(HeaderError::Short(config.len())) };
         if bytes[..4] == [0xff; 4] {

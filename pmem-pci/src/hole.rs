@@ -9,7 +9,8 @@ use crate::tree::{Aperture, Space};
 /// which everything fits and nothing must be stopped.
 ///
 /// `root` is the index of the host bridge; bus and CPU addresses of the new aperture are the same. Returns
-/// `None` if 2^52 bytes are not enough, or if the budget runs out.
+/// `None` if 2^52 bytes are not enough, if the aperture would end beyond 2^64, if there is no such host bridge, or if
+/// some length is undecided ([`Verdict::NotProven`]), for example because the budget ran out.
 ///
 /// # Examples
 /// An 8 GiB BAR is naturally aligned, so what it needs depends on where the hole begins:

@@ -35,11 +35,11 @@ pub enum Verdict {
     Fits(Plan),
     /// Everything fits, but the functions in [`Plan::quiesced`] must be stopped meanwhile.
     FitsWithQuiesce(Plan),
-    /// Proven impossible, even if everything movable moves. Holds the resources that do not fit;
-    /// [`why`](crate::certificate::why) explains.
+    /// Proven impossible, even if everything movable moves. Holds the resources of [`Goal::place`] in the host bridge and
+    /// space where they do not all fit; [`why`](crate::certificate::why) explains.
     No(Vec<Key>),
     /// Undecided: no placement was found within the budget, or none that register writes can lead to. Holds the
-    /// resources that are not placed.
+    /// resources of [`Goal::place`] for which this is so.
     NotProven(Vec<Key>),
 }
 

@@ -93,7 +93,8 @@ impl BusRange {
         Self { first: self.first & !mask, last: self.last | mask }
     }
 
-    /// Returns the range moved up by `by`, modulo 2^64; `None` if the result would wrap around.
+    /// Returns the range moved by `by` modulo 2^64, so that `0u64.wrapping_sub(n)` moves it down by `n`; `None` if the
+    /// result would extend across 2^64.
     #[must_use]
     pub const fn shifted(self, by: u64) -> Option<Self> {
         Self::new(self.first.wrapping_add(by), self.last.wrapping_add(by))

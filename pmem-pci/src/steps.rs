@@ -51,7 +51,7 @@ const MEMORY: u16 = 2;
 /// into addresses of others.
 ///
 /// # Errors
-/// Returns a [`StuckWindow`] if something behind the window must not be stopped.
+/// Returns a [`StuckWindow`] if something behind the window must not be stopped, or if stopping all of it does not help.
 pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, StuckWindow> {
     let mut out = BTreeSet::new();
     // Each round stops what is behind the stuck window, which may free it, or show the next one. The set only

@@ -9,7 +9,8 @@ use serde::Serialize;
 pub enum Outcome {
     /// Something decodes it.
     Accept,
-    /// No source names anything there, but on this architecture something always decodes it.
+    /// The architecture fixes what is there: no source names anything, or it is a device's write that raises an
+    /// interrupt.
     Architecture,
     /// Nothing decodes it.
     Fault,

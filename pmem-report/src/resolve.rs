@@ -52,7 +52,8 @@ pub struct Resolved {
     pub what: String,
     /// The names that sources give to the address, innermost first.
     pub names: Vec<String>,
-    /// Whether the space can be allocated: something decodes it, but no region occupies it.
+    /// Whether something decodes the address and no region occupies it. Also true in sealed space, such as offline
+    /// memory, which cannot be allocated.
     pub free: bool,
     /// The arena in which the resolution ends.
     pub arena: Option<String>,

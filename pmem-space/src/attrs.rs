@@ -197,7 +197,7 @@ impl fmt::Display for CachingConflict {
 impl core::error::Error for CachingConflict {}
 
 impl Attrs {
-    /// Creates attributes. No other function sets properties that the caller chooses.
+    /// Creates attributes. Every other constructor fixes the properties, so two caching modes never get in.
     ///
     /// # Errors
     /// [`CachingConflict`] if `props` holds more than one of `WTHRU`, `WBACK`, `WCOMB` and `UNCACHED`.

@@ -28,11 +28,11 @@ pub enum Policy {
     FirstFit,
     /// The highest place that fits, exactly; see [`Fit::visits`].
     LastFit,
-    /// A place in the lowest gap that is certain to fit, judged by its largest naturally aligned block alone, so that
-    /// the search tries no gap in vain. First fit if no gap is certain.
+    /// A place in the lowest gap that is certain to fit: it lies inside the window, and its largest naturally aligned
+    /// block alone guarantees the fit. (A gap at address 0 is tried in any case.) First fit if no gap is certain.
     InstantFit,
-    /// Of the gaps that are certain to fit, those with the smallest largest naturally aligned block; of these, the
-    /// lowest. First fit if no gap is certain.
+    /// A place in the gap that is certain to fit, as above, and whose largest naturally aligned block is the smallest;
+    /// of several such gaps, the lowest. First fit if no gap is certain.
     GoodFit,
 }
 

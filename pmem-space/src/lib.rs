@@ -13,8 +13,8 @@
 //!
 //! let mut mmio: Space<&str> = Space::new();
 //! mmio.open(AddrRange::new(0xc000_0000, 0x1_0000_0000)?);
-//! let bar = mmio.find(&Fit::new(0x4000)?.align(0x4000)?).expect("the space is empty");
-//! mmio.insert(bar, "nic bar 0").expect("what was found is free");
+//! let bar = mmio.find(&Fit::new(0x4000)?.align(0x4000)?).ok_or("no space left")?;
+//! mmio.insert(bar, "nic bar 0")?;
 //! assert_eq!(bar.to_string(), "0xc0000000..0xc0004000");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

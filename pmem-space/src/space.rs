@@ -65,7 +65,8 @@ pub struct Found {
 /// An ordered index of the entries of one address space and of the gaps between them.
 ///
 /// A clone shares everything; a later change copies only the path to what it changes. Changes and look-ups take
-/// logarithmic time, except a search whose alignment many gaps nearly fit: [`Fit::visits`] bounds it.
+/// logarithmic time; opening, closing and sealing take it for each entry in the range. The exception is a search whose
+/// alignment many gaps nearly fit: [`Fit::visits`] bounds it.
 ///
 /// # Invariants
 /// Entries are disjoint. Neighbouring holes are one entry, and so is neighbouring sealed space.
@@ -113,7 +114,7 @@ impl<T: Copy + Default> Space<T> {
         space
     }
 
-    /// Sets aside what one change of this space may need, and what the change that undoes it may need.
+    /// Sets aside what one insertion, removal or replacement may need, and what the change that undoes it may need.
     pub fn fill_pool(&self, pool: &mut Pool<T>) {
         pool.fill(self.height + 1, || Leaf::new(u64::MAX));
     }

@@ -116,9 +116,10 @@ counters! {
     freemin,
     /// The number of free pages that the page daemon should aim for.
     freetarg,
-    /// How often a page had the colour asked for, or any colour would do.
+    /// How often a page had the wanted colour: the one asked for, the one that follows from its offset, or the next in
+    /// turn. With one colour, always.
     colorhit,
-    /// How often a page had another colour than the one asked for.
+    /// How often a page had another colour than the wanted one.
     colormiss,
     /// How often a zeroed page was asked for and one was free.
     pga_zerohit,

@@ -202,8 +202,8 @@ impl<const N: usize> EarlyAllocator<N> {
         self.alloc_run(1, 1, FRAMES).map(FrameRange::start)
     }
 
-    /// Hands out the lowest `count` consecutive page frames that start at a multiple of `align` and end at or below
-    /// `limit`. All three are in page frames, and `limit` is exclusive.
+    /// Hands out the lowest `count` consecutive page frames that start at a multiple of `align` and all lie below
+    /// `limit`. All three are in page frames.
     ///
     /// # Errors
     /// [`EarlyError::NoFit`], also if `count` is 0 or `align` is not a power of two; [`EarlyError::Full`].

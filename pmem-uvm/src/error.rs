@@ -25,7 +25,7 @@ pub enum UvmError {
         /// The number of free lists; they are numbered from 0.
         lists: u8,
     },
-    /// The available part of a plug lies outside its range.
+    /// The available part of a plug is not entirely inside its range.
     Avail {
         /// The page frames to plug.
         range: FrameRange,
@@ -76,7 +76,8 @@ pub enum UvmError {
         /// The number of free pages that this kind of request may use. It leaves out movable-only memory if the
         /// request is not for movable pages.
         free: u64,
-        /// The number of pages that must stay free.
+        /// The number of free pages that are kept back: a page request must leave them free; a list request is refused
+        /// once no others are left.
         reserve: u64,
     },
     /// A zeroed page was asked for, but none is known to be zeroed and the [`Host`](crate::Host) does not fill one.
@@ -94,8 +95,8 @@ pub enum UvmError {
         /// alignment and the boundary.
         longest: u64,
     },
-    /// A length or a number of runs is zero or too large, an alignment or a boundary is not a power of two, or no run
-    /// of this length keeps the boundary.
+    /// A length or a number of runs is zero, an alignment or a boundary is not a power of two, or the boundary would
+    /// split the request into more runs than it allows.
     Constraint {
         /// The constraint: the length, the alignment, the boundary, or the number of runs.
         what: &'static str,
@@ -146,7 +147,10 @@ impl fmt::Display for UvmError {
                 write!(f, "free list {asked} does not exist: there are {lists} lists, numbered from 0")
             }
             Self::Avail { range, avail } => {
-                write!(f, "the available page frames {avail} lie outside the plugged page frames {range}")
+                write!(
+                    f,
+                    "the available page frames {avail} are not all inside the plugged page frames {range}"
+                )
             }
             Self::Overlap { range, segment, at } => {
                 write!(f, "page frames {range} overlap {segment} at {at}")
@@ -173,7 +177,7 @@ impl fmt::Display for UvmError {
                     "no fit for {asked} pages: {free} are free, but the longest suitable run has {longest}"
                 )
             }
-            Self::Constraint { what, value } => write!(f, "unsupported {what}: {value:#x} pages"),
+            Self::Constraint { what, value } => write!(f, "unsupported {what}: {value:#x}"),
             Self::Nowhere(range) => write!(f, "no memory in page frames {range}"),
             Self::Lent { range, area } => {
                 write!(f, "page frames {range} overlap the lent area {area}: take the area back first")

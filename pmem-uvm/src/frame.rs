@@ -48,7 +48,7 @@ impl fmt::Display for FrameRangeError {
         let Self { start, count } = self;
         match count {
             0 => write!(f, "the range at page frame {start:#x} is empty"),
-            _ => write!(f, "{count:#x} page frames from {start:#x} on end past the last one ({FRAMES:#x})"),
+            _ => write!(f, "{count:#x} page frames from {start:#x} would end past {FRAMES:#x}"),
         }
     }
 }

@@ -31,8 +31,9 @@ bitflags! {
 /// - `Free` ↔ `Cached`, and from either to `Allocated` and back;
 /// - `Free` ↔ `Isolated`, and from there to `Allocated` (capture), `Offline` or `Retired`;
 /// - `Offline` → `Free`;
-/// - `Reserved` → `Free` by [`free_reserved`](crate::Uvm::free_reserved), `Reserved` → `Retired` by
-///   [`retire`](crate::Uvm::retire), and whatever a model that feeds the page asks for.
+/// - `Free` ↔ `Reserved` by [`reserve`](crate::Uvm::reserve) and [`free_reserved`](crate::Uvm::free_reserved);
+/// - `Free`, `Reserved` or `Offline` → `Retired` by [`retire`](crate::Uvm::retire);
+/// - whatever a model that feeds the page asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PageState {

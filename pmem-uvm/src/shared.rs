@@ -73,7 +73,8 @@ struct Memory {
     published: u64,
 }
 
-/// How long to wait for pages. The default waits until there are enough.
+/// How long to wait for pages. The default waits until there are enough. A request that could not be met even if all
+/// its memory were free fails at once.
 ///
 /// # Examples
 /// ```
@@ -439,8 +440,8 @@ impl Processor {
         self.map.load().page(frame)
     }
 
-    /// Hands out a page of the processor's node. It comes from the cache if any page of free list 0, or of the node,
-    /// will do, otherwise as by [`Uvm::pagealloc`].
+    /// Hands out a page, preferably of the processor's node, which replaces the request's own. The page comes from the
+    /// cache if any page of free list 0, or of the node, will do, otherwise as by [`Uvm::pagealloc`].
     ///
     /// # Errors
     /// As [`Uvm::pagealloc`]; [`UvmError::InCallback`] from within a callback.

@@ -49,7 +49,8 @@ pub mod status {
     pub const FULL: u32 = 1;
     /// ENOSPC: the module's limit of claims is reached.
     pub const MANY: u32 = 2;
-    /// EBUSY: somebody else holds some of the addresses, or a driver is bound to the device.
+    /// EBUSY: a claim of any file, also your own, holds some of the addresses, or a driver is bound to the device. For
+    /// windows: it overlaps a neighbour, leaves the window above it, or excludes something in it.
     pub const BUSY: u32 = 3;
     /// EACCES: this needs [`FORCE`](super::FORCE).
     pub const NOT_ALLOWED: u32 = 4;
@@ -61,7 +62,8 @@ pub mod status {
     pub const CHANGED: u32 = 7;
     /// EAGAIN: the claim is given back, but its registers could not be written yet. The module keeps trying.
     pub const PENDING: u32 = 8;
-    /// EIO: a processor did not accept a register. All registers were restored.
+    /// EIO: a processor or a bridge did not accept a register, or a register cannot be read. The registers were restored,
+    /// unless [`Region::why`](super::Region::why) says otherwise.
     pub const DIFFERS: u32 = 9;
     /// ENODEV: the claim has ended with its device.
     pub const ENDED: u32 = 10;

@@ -129,14 +129,14 @@ structures! {
         head: Head,
         /// The address of the buffer for the text.
         buffer: u64,
-        /// The size of the buffer in bytes; the module replaces it with the length of the text.
+        /// In: the size of the buffer in bytes, 1 to 65536. Out: the length of the text, which is cut if it does not fit.
         len: u64,
         /// Reserved, 0.
         reserved: u64,
     }
 
-    /// A window of a PCI bridge: where the kernel's resource tree has it, and where it should be. A window whose
-    /// start is above its last is closed.
+    /// A window of a PCI bridge: where the kernel's resource tree has it, and where it should be. Addresses are the CPU's,
+    /// as in `/proc/iomem`. A window whose start is above its last is closed.
     Window = "pmem_arena_window" {
         /// The PCI segment.
         domain: u32,
@@ -162,7 +162,7 @@ structures! {
         head: Head,
         /// The address of the array of windows.
         windows: u64,
-        /// The number of windows.
+        /// The number of windows, 1 to 256. A window may occur more than once.
         count: u32,
         /// The index of the window that was refused.
         failed: u32,
@@ -286,8 +286,10 @@ impl Region {
     /// ```
     /// use pmem_arena_abi::Region;
     ///
-    /// // Write-combining for a frame buffer: PMEM_T_FRAMEBUF, readable and writable, PMEM_P_WCOMB.
-    /// let claim = Region::new(0xe000_0000, 0xe0ff_ffff, 0x10, 0x3, 0x4);
+    /// const PMEM_T_FRAMEBUF: u32 = 0x10; // the values of pmem.h
+    /// const READ_WRITE: u32 = 0x3;
+    /// const PMEM_P_WCOMB: u32 = 0x4;
+    /// let claim = Region::new(0xe000_0000, 0xe0ff_ffff, PMEM_T_FRAMEBUF, READ_WRITE, PMEM_P_WCOMB);
     /// assert_eq!((claim.start, claim.last), (0xe000_0000, 0xe0ff_ffff));
     /// assert_eq!(claim.why(), "");
     /// ```

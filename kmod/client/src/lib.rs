@@ -56,8 +56,10 @@ pub struct WindowRefused {
 /// use pmem_arena::{Device, Region};
 ///
 /// let device = Device::open()?;
-/// // PMEM_T_FRAMEBUF, readable and writable, PMEM_P_WCOMB.
-/// let mut claim = Region::new(0xe000_0000, 0xe0ff_ffff, 0x10, 0x3, 0x4);
+/// const PMEM_T_FRAMEBUF: u32 = 0x10; // the values of pmem.h
+/// const READ_WRITE: u32 = 0x3;
+/// const PMEM_P_WCOMB: u32 = 0x4;
+/// let mut claim = Region::new(0xe000_0000, 0xe0ff_ffff, PMEM_T_FRAMEBUF, READ_WRITE, PMEM_P_WCOMB);
 /// device.alloc(&mut claim)?;
 /// println!("{}", device.dump()?);
 /// // Dropping `device` would give the claim back too.
@@ -169,7 +171,8 @@ impl Device {
     /// Claims addresses within a BAR.
     ///
     /// # Errors
-    /// Returns [`Refused`]. The region then tells how many registers are needed and available.
+    /// Returns [`Refused`]; the region's `status` tells why. With [`status::FULL`], `needed` and `available` tell how many
+    /// registers are needed and exist.
     pub fn alloc(&self, region: &mut Region) -> Result<(), Refused> {
         self.region::<{ code::<Region>(0xa3) }>(region)
     }
@@ -203,8 +206,9 @@ impl Device {
     ///
     /// # Errors
     /// Returns [`WindowRefused`] with `EAGAIN` if a window is no longer where `windows` says, `EBUSY` if it
-    /// overlaps a neighbour, leaves the window above it or excludes something in it, and `EIO` if a bridge does not
-    /// accept a register.
+    /// overlaps a neighbour, leaves the window above it or excludes something in it, `ENODEV` if there is no such bridge
+    /// or window, `EINVAL` if a range is not of whole granules or there are none or more than 256, `EPERM` under
+    /// lockdown, and `EIO` if a bridge does not accept a register.
     pub fn windows(&self, windows: &[Window]) -> Result<(), WindowRefused> {
         // The module refuses a count that is too large.
         let count = u32::try_from(windows.len()).unwrap_or(u32::MAX);

@@ -15,7 +15,7 @@ pub unsafe extern "C" fn pmem_arena_create(name: *const c_char, kind: c_uint) ->
     let name = if name.is_null() { c"" } else { unsafe { CStr::from_ptr(name) } };
     let name = name.to_string_lossy().into_owned();
     let Some(kind) = kind.try_into().ok().and_then(ArenaType::from_bits) else {
-        fail(EINVAL, format!("{kind:#x} is no type of arena"));
+        fail(EINVAL, format!("unknown arena type bits: {kind:#x}"));
         return ArenaPtr::NULL;
     };
     with(|pmem| pmem.create_arena(name, kind)).map_or(ArenaPtr::NULL, ArenaPtr::from)
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn pmem_resolve(
     });
     match found {
         Err(errno) => errno,
-        Ok(None) => fail(ENOENT, format!("{addr:#x} leads nowhere, or to more than one place")),
+        Ok(None) => fail(ENOENT, format!("no arena claims {addr:#x}, or more than one does")),
         Ok(Some((arena, addr))) => {
             // SAFETY: the caller guarantees that both are null or valid for writes.
             unsafe {

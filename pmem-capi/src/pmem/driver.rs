@@ -152,7 +152,7 @@ impl Driver for Registered {
     fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
         match self.present(self.0.ops.verify, state) {
             0 => Ok(()),
-            _ => Err(Mismatch { reason: "the driver's callback says so", range: None, wanted_found: None }),
+            _ => Err(Mismatch { reason: "verify() returned an error", range: None, wanted_found: None }),
         }
     }
 }
@@ -170,7 +170,7 @@ pub unsafe extern "C" fn pmem_driver_register(
     priority: c_int,
 ) -> DriverPtr {
     if ops.is_null() {
-        fail(EINVAL, "no table of callbacks");
+        fail(EINVAL, "ops is NULL: pass a struct pmem_driver_ops");
         return DriverPtr::NULL;
     }
     // SAFETY: `ops` is not null, so the caller guarantees that it points to a table.

@@ -43,7 +43,7 @@ pub extern "C" fn pmem_mapping_table(start: Paddr, end: Paddr, page: usize) -> M
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_mapping_free(mapping: MappingPtr) {
     if mapping.is_null() {
-        fail(EINVAL, "identity is not freed");
+        fail(EINVAL, "pmem_mapping_identity is NULL and must not be freed");
         return;
     }
     // SAFETY: `mapping` is not null, so the caller guarantees that it came from `made` and was not freed.

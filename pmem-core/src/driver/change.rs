@@ -48,8 +48,9 @@ impl<'c> Change<'c> {
         self.after
     }
 
-    /// Returns, for a driver registered on a view, the spans of the view whose effective attributes or places change,
-    /// in order of address. Adjacent spans that change alike are joined. Empty for other drivers.
+    /// Returns, for a driver registered on a view, the spans of the view that change in a way that matters to its
+    /// [`Interest`](crate::Interest), in order of address; for several views, one view after the other. Adjacent spans
+    /// that change alike are joined. Empty for other drivers.
     pub const fn deltas(&self) -> &'c [Delta] {
         self.deltas
     }

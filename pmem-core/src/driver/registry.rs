@@ -77,7 +77,7 @@ impl Default for Interest {
 /// How a driver is registered: its scopes, its interest and its priority.
 ///
 /// # Examples
-/// An MTRR driver needs to know only the caching of what the CPU sees, and before any other driver:
+/// An MTRR driver cares only about the caching of what the CPU sees, and must be asked before any other driver:
 /// ```
 /// use pmem_core::test_util::Quiet;
 /// use pmem_core::{ArenaType, Interest, Manager, Props, Prot, Scope, Subscription, Usage};

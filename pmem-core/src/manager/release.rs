@@ -50,7 +50,7 @@ impl Manager {
     /// its reference on its target.
     ///
     /// A release cannot fail because of a driver. If a driver does not let go, the reference is given up anyway,
-    /// without asking the drivers again, and the region is condemned.
+    /// without asking the drivers again. If it was the last one, the region is condemned.
     ///
     /// # Errors
     /// [`Error::NoRegion`]; [`Error::NotHeld`] if aliases hold all references; [`Error::Condemned`] if the count is

@@ -174,13 +174,15 @@ verbs! {
     /// an alias, which then holds the only reference on its target.
     ///
     /// # Errors
-    /// [`Error::NoArena`], [`Error::Fit`], [`Error::Caching`]; [`Error::NoSpace`] gives the largest gap; for an exact
-    /// range [`Error::Occupied`] names what is there. If several arenas were tried, the error is from the one that
+    /// [`Error::NoArena`], [`Error::Fit`], [`Error::Range`], [`Error::Caching`]; [`Error::Prot`] if the interconnects allow
+    /// less access than asked; [`Error::NoSpace`] gives the largest gap; for an exact range [`Error::Occupied`] names what is there. If several arenas were tried, the error is from the one that
     /// came closest.
     alloc(arena: ArenaId, request: &Request) -> RegionId;
     /// Allocates a region without an address: parked, with the request's length, attributes and owner, and one
     /// reference. [`Self::unpark`] gives it a place later. Use it for something that wants an address and has none,
     /// such as a BAR that did not fit.
+    ///
+    /// Attributes that the request does not give are empty: there is no space yet whose defaults could be taken.
     ///
     /// # Errors
     /// [`Error::NoArena`]; [`Error::Range`] for a length of 0; [`Error::Caching`].
@@ -193,7 +195,7 @@ verbs! {
     /// Sets a region's attributes (`pmem_set`). For an alias only `prot` can be set, to at most its target's.
     ///
     /// # Errors
-    /// [`Error::NoRegion`]; [`Error::Prot`] if the space or the target does not allow the protection;
+    /// [`Error::NoRegion`]; [`Error::Prot`] if the space, the target or the interconnect does not allow the protection;
     /// [`Error::SpaceAttrs`] if the space under the region does not admit the attributes; [`Error::NotPassed`] if a
     /// window through which the region is seen does not carry it with these properties; [`Error::AliasAttrs`] for an
     /// alias's usage or properties.
@@ -235,12 +237,14 @@ verbs! {
     /// As [`Self::relocate_all`].
     relocate(region: RegionId, start: u64) -> ();
     /// Moves several regions at once, each within its arena. They may take one another's places. Aliases through
-    /// windows move along, and the windows with them; an alias in a translation table keeps its address.
+    /// windows move along, and the windows with them. An alias in a translation table keeps its address, unless the
+    /// region's offset within a page changes.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Twice`]; [`Error::Range`] if a region
     /// would end past 2^64; [`Error::Pinned`] names what may not move; [`Error::Occupied`] and
-    /// [`Error::WindowBlocked`] name what is in the way.
+    /// [`Error::WindowBlocked`] name what is in the way; [`Error::NotPassed`], [`Error::Misaligned`] or
+    /// [`Error::NoSpace`] if an alias cannot follow.
     ///
     /// # Examples
     /// A guest swaps two BARs with decoding off:
@@ -273,7 +277,8 @@ verbs! {
     /// be, the one that the policy selects. Length and attributes are those of the region.
     ///
     /// # Errors
-    /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact place [`Error::Occupied`] names
-    /// what is there.
+    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::NotParked`], [`Error::Pinned`], [`Error::NoSpace`]; for an exact
+    /// place [`Error::Occupied`] names what is there. If an alias cannot follow: [`Error::WindowBlocked`],
+    /// [`Error::NotPassed`] or [`Error::Misaligned`].
     unpark(region: RegionId, spot: impl Into<Constraints>) -> ();
 }

@@ -55,7 +55,7 @@ pub enum MappingError {
     /// The granule is not a power of two.
     #[error("granule {0:#x} is not a power of two")]
     Granule(u64),
-    /// A bound is not a multiple of the granule.
+    /// A bound is not a multiple of the granule; or an interleave's length is not a multiple of ways times granularity.
     #[error("{range} is not aligned to the granule {granule:#x}")]
     Misaligned {
         /// The range whose bound is misaligned.
@@ -71,6 +71,9 @@ pub enum MappingError {
         /// The limit it must stay within.
         limit: AddrRange,
     },
+    /// The window floats. Only fixed windows can yield.
+    #[error("the window within {0} floats: only fixed windows can yield")]
+    Floating(AddrRange),
     /// The output would wrap past 2^64.
     #[error("{range} moved by {offset:#x} wraps past 2^64")]
     Wraps {

@@ -208,7 +208,7 @@ impl Window {
 /// assert!(!windows.yields());
 ///
 /// // Only fixed windows can decode subtractively.
-/// assert!(matches!(windows.clone().yielding(), Err(MappingError::Misaligned { .. })));
+/// assert!(matches!(windows.clone().yielding(), Err(MappingError::Floating(limit)) if limit == below_4g));
 /// let mapping = Mapping::Windows(windows);
 /// assert!(!mapping.is_closed(), "closed windows can still open");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -243,10 +243,10 @@ impl Windows {
     /// Turns these into windows that yield: they take only what nothing else in the arena decodes.
     ///
     /// # Errors
-    /// [`MappingError::Misaligned`] names a floating window; only fixed windows can yield.
+    /// [`MappingError::Floating`] names the limit of a window that is not fixed.
     pub fn yielding(self) -> Result<Self, MappingError> {
         match self.pieces.iter().find(|w| !w.is_fixed()) {
-            Some(w) => Err(MappingError::Misaligned { range: w.limit, granule: w.granule }),
+            Some(w) => Err(MappingError::Floating(w.limit)),
             None => Ok(Self::yielding_all(self.pieces)),
         }
     }

@@ -225,7 +225,8 @@ impl Arena {
         self.parked.values().copied()
     }
 
-    /// Returns the free, open space inside `range`, cut to it, in order of address.
+    /// Returns the free, open space inside `range`, cut to it, in order of address. Includes bad RAM, which is not
+    /// allocated: its attributes have [`Usage::BROKEN`].
     pub fn free_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans_in(range)
             .filter(|(_, span)| span.state == SpanState::Open)

@@ -33,7 +33,7 @@ impl Topology {
 
 impl State {
     /// Returns the arenas reachable from `from` by open directions, whatever their mappings let through: nearest
-    /// first, then fewest hops, then oldest id. `from` itself comes first, at cost 0. Empty if there is no such
+    /// first, then fewest hops, then lowest id. `from` itself comes first, at cost 0. Empty if there is no such
     /// arena. Computed once per topology.
     ///
     /// # Examples

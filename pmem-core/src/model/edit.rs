@@ -12,7 +12,8 @@ use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs};
 use rangemap::RangeInclusiveMap;
 
-/// One change of the model. With `old` and `new` it is its own inverse; `None` means that the thing does not exist.
+/// One change of the model. Swapping `old` and `new` gives the edit that undoes it; `None` means that the thing does not
+/// exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Edit {

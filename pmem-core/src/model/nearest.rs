@@ -31,8 +31,8 @@ pub struct Route {
 }
 
 impl Arena {
-    /// Returns the largest run of free, open space inside `range`; `None` if there is none. A run ends where the
-    /// default attributes change.
+    /// Returns the largest run of free, open space inside `range`, bad RAM included; `None` if there is none. A run ends
+    /// where the default attributes change.
     pub fn largest_free(&self, range: AddrRange) -> Option<AddrRange> {
         self.spans_in(range)
             .filter(|(_, span)| span.state == SpanState::Open)
@@ -43,7 +43,7 @@ impl Arena {
 
 impl State {
     /// Returns the arena nearest to `from` that has type `kind` (any, if `kind` is empty) and at least `bytes` free
-    /// in one run; `None` if no arena has.
+    /// in one run, bad RAM included; `None` if no arena has.
     pub fn nearest_free(&self, from: ArenaId, kind: ArenaType, bytes: u64) -> Option<Nearest> {
         self.distances(from).iter().find_map(|distance| {
             let suits = kind.is_empty() || self.info(distance.arena)?.kind.contains(kind);
@@ -54,7 +54,7 @@ impl State {
     }
 
     /// Returns the cheapest route from one arena to another, whatever mappings let through. Of equally cheap routes
-    /// it takes one with the fewest hops, then, from its end backward, the oldest interconnects. `None` if there is
+    /// it takes one with the fewest hops, then, from its end backward, the interconnects with the lowest ids. `None` if there is
     /// none.
     ///
     /// # Examples

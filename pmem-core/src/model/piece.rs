@@ -6,7 +6,7 @@ use crate::metric::Metric;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs};
 
-/// A range of a view whose addresses all lead to the same kind of target, one after another.
+/// A range of a view whose addresses lead to consecutive addresses of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewPiece {
     /// The addresses as the viewer sees them.
@@ -46,14 +46,15 @@ pub enum ViewTarget {
     },
     /// An interleaved range, whose chunks rotate over the interconnects.
     Interleave {
-        /// The interconnects, in the order of their positions.
+        /// The interconnects, lowest id first. The position of each is in its mapping:
+        /// [`Interleave::position`](crate::Interleave::position).
         links: Vec<LinkId>,
         /// The arena in which the interleaved range lies.
         arena: ArenaId,
         /// The first address in that arena.
         start: u64,
     },
-    /// More than one arena claims the addresses. Lists them, oldest id first.
+    /// More than one place accepts the addresses. Lists their arenas, lowest id first; an arena with two places twice.
     Ambiguous(Vec<ArenaId>),
     /// A routing loop: no arena ever accepts the addresses.
     Loop,

@@ -68,12 +68,12 @@ impl State {
         self.sequence
     }
 
-    /// Returns all arenas, oldest id first.
+    /// Returns all arenas, lowest id first. Ids reuse indices, so this need not be the order of creation.
     pub fn arenas(&self) -> impl Iterator<Item = (ArenaId, &ArenaInfo, &Arena)> {
         self.topology.arenas().filter_map(|(id, info)| Some((id, info, self.arena(id)?)))
     }
 
-    /// Returns all interconnects, oldest id first.
+    /// Returns all interconnects, lowest id first.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.topology.links()
     }
@@ -94,7 +94,7 @@ impl State {
         self.topology.link(link).map(|l| &**l)
     }
 
-    /// Returns the arena with this name; the oldest if several share it, `None` if none has it.
+    /// Returns the arena with this name; the one with the lowest id if several share it, `None` if none has it.
     pub fn arena_named(&self, name: &str) -> Option<ArenaId> {
         self.topology.arenas().find(|(_, info)| info.name == name).map(|(id, _)| id)
     }

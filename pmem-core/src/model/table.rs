@@ -42,6 +42,8 @@ const PARKED: u32 = 1 << 31;
 /// The most references that a region may have: 2^31 − 1.
 pub(crate) const MAX_REFS: u32 = PARKED - 1;
 const PAGE: usize = 128;
+/// The version of a slot that cannot have another id. Even, as of every slot that is free.
+const USED_UP: u32 = u32::MAX - 1;
 
 impl Slot {
     /// Returns a slot that was never used, followed in the free list by slot `next`.
@@ -164,9 +166,10 @@ impl Table {
     pub(crate) fn remove(&mut self, region: RegionId) {
         let free = self.free;
         let Some(slot) = self.slot_mut(region) else { return };
-        // A slot whose versions are used up is never reused: a new id would equal an old one.
+        // A slot whose versions are used up is never reused: a new id would equal an old one. It keeps a version of
+        // its own, which no id has: 0 is that of slots never used, and what is saved would be read as one.
         let next = slot.version.checked_add(1);
-        slot.version = next.unwrap_or(0);
+        slot.version = next.unwrap_or(USED_UP);
         slot.set_start(free);
         self.used -= 1;
         if next.is_some() {
@@ -318,6 +321,24 @@ mod tests {
         let listed: BTreeMap<RegionId, u32> = table.iter().map(|(id, entry)| (id, entry.count)).collect();
         assert_eq!(listed, model);
         assert_eq!(table.used, model.len());
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn a_slot_whose_versions_are_used_up_is_not_reused_even_if_saved() {
+        let mut table = Table::default();
+        let first = table.insert(1);
+        let at = place(first).0;
+        table.pages[at / PAGE][at % PAGE].version = u32::MAX;
+        let last = id(at, u32::MAX);
+        table.remove(last);
+        let saved = serde_json::to_string(&table).unwrap();
+        let mut read: Table = serde_json::from_str(&saved).unwrap();
+        for table in [&mut table, &mut read] {
+            assert!(table.get(last).is_none() && table.used == 0);
+            let ids: Vec<RegionId> = (0..2 * PAGE as u32).map(|n| table.insert(n)).collect();
+            assert!(ids.iter().all(|id| place(*id).0 != at), "the slot came back");
+        }
     }
 
     #[test]

@@ -27,9 +27,9 @@ impl State {
     /// let view = pmem.state().view(cpu);
     /// let regions: Vec<_> = view
     ///     .iter()
-    ///     .map(|piece| match piece.what {
-    ///         ViewTarget::Local { region, .. } => (piece.seen.start(), piece.seen.len(), region),
-    ///         _ => unreachable!(),
+    ///     .filter_map(|piece| match piece.what {
+    ///         ViewTarget::Local { region, .. } => Some((piece.seen.start(), piece.seen.len(), region)),
+    ///         _ => None,
     ///     })
     ///     .collect();
     /// assert_eq!(regions, [(0xe000_0000, 0x4000, Some(bar)), (0xe000_4000, 0xf_c000, None)]);

@@ -16,8 +16,8 @@ impl Plan<'_> {
     /// an alias, which then holds the only reference on its target.
     ///
     /// # Errors
-    /// [`Error::NoArena`], [`Error::Fit`], [`Error::Caching`]; [`Error::NoSpace`] gives the largest gap; for an exact
-    /// range [`Error::Occupied`] names what is there. If several arenas were tried, the error is from the one that
+    /// [`Error::NoArena`], [`Error::Fit`], [`Error::Range`], [`Error::Caching`]; [`Error::Prot`] if the interconnects allow
+    /// less access than asked; [`Error::NoSpace`] gives the largest gap; for an exact range [`Error::Occupied`] names what is there. If several arenas were tried, the error is from the one that
     /// came closest.
     pub fn alloc(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
         self.arena(arena)?;
@@ -47,6 +47,8 @@ impl Plan<'_> {
     /// Allocates a region without an address: parked, with the request's length, attributes and owner, and one
     /// reference. [`unpark`](Self::unpark) gives it a place later. Use it for something that wants an address and has
     /// none, such as a BAR that did not fit.
+    ///
+    /// Attributes that the request does not give are empty: there is no space yet whose defaults could be taken.
     ///
     /// # Errors
     /// [`Error::NoArena`]; [`Error::Range`] for a length of 0; [`Error::Caching`].

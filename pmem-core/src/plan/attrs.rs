@@ -22,7 +22,7 @@ impl Plan<'_> {
     /// Sets a region's attributes (`pmem_set`). For an alias only `prot` can be set, to at most its target's.
     ///
     /// # Errors
-    /// [`Error::NoRegion`]; [`Error::Prot`] if the space or the target does not allow the protection;
+    /// [`Error::NoRegion`]; [`Error::Prot`] if the space, the target or the interconnect does not allow the protection;
     /// [`Error::SpaceAttrs`] if the space under the region does not admit the attributes; [`Error::NotPassed`] if a
     /// window through which the region is seen does not carry it with these properties; [`Error::AliasAttrs`] for an
     /// alias's usage or properties.

@@ -19,12 +19,14 @@ impl Plan<'_> {
     }
 
     /// Moves several regions at once, each within its arena. They may take one another's places. Aliases through
-    /// windows move along, and the windows with them; an alias in a translation table keeps its address.
+    /// windows move along, and the windows with them. An alias in a translation table keeps its address, unless the
+    /// region's offset within a page changes.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Twice`]; [`Error::Range`] if a region
     /// would end past 2^64; [`Error::Pinned`] names what may not move; [`Error::Occupied`] and
-    /// [`Error::WindowBlocked`] name what is in the way.
+    /// [`Error::WindowBlocked`] name what is in the way; [`Error::NotPassed`], [`Error::Misaligned`] or
+    /// [`Error::NoSpace`] if an alias cannot follow.
     pub fn relocate_all(&mut self, moves: &[(RegionId, u64)]) -> Result<(), Error> {
         let mut seats = Vec::with_capacity(moves.len());
         for (region, start) in moves {
@@ -66,8 +68,9 @@ impl Plan<'_> {
     /// be, the one that the policy selects. Length and attributes are those of the region.
     ///
     /// # Errors
-    /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact place [`Error::Occupied`] names
-    /// what is there.
+    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::NotParked`], [`Error::Pinned`], [`Error::NoSpace`]; for an exact
+    /// place [`Error::Occupied`] names what is there. If an alias cannot follow: [`Error::WindowBlocked`],
+    /// [`Error::NotPassed`] or [`Error::Misaligned`].
     pub fn unpark(&mut self, region: RegionId, spot: impl Into<Constraints>) -> Result<(), Error> {
         let spot = spot.into();
         let Placement { arena, seat, record } = self.placement(region)?;

@@ -94,7 +94,7 @@ impl Constraints {
     }
 
     /// Bounds the search time of first and last fit. After about `visits` gaps that turn out not to fit, the search
-    /// takes any gap that is sure to fit, if there is one. The place is then not the lowest or highest
+    /// takes any gap that is sure to fit, if there is one. The place may then not be the lowest or highest
     /// ([`Fit::visits`]).
     #[must_use]
     pub const fn visits(self, visits: u32) -> Self {

@@ -56,7 +56,8 @@ impl Found {
 }
 
 /// A handle to a region of a [`Pmem`](super::Pmem): a reference. A clone shares the reference. When the last clone is
-/// dropped the reference is given up: at once if the writer is free, otherwise with the next change.
+/// dropped the reference is given up: at once if the writer is free, otherwise as soon as the change under way
+/// is done.
 ///
 /// # Examples
 /// ```
@@ -119,7 +120,8 @@ impl Region {
     /// drops this one.
     ///
     /// # Errors
-    /// [`Error::InCallback`] inside a driver's callback; the reference is then given up with the next change.
+    /// [`Error::InCallback`] inside a driver's callback; the last clone's reference is then given up right
+    /// after the change under way.
     /// [`Error::Spent`] if a transaction has released the reference.
     pub fn release(self) -> Result<Released, Error> {
         let Some(home) = self.0.ties.home.upgrade() else { return Ok(Released::Gone) };

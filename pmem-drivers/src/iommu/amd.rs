@@ -92,7 +92,7 @@ impl<P: Port> Amd<P> {
             pages.done,
             pages.asked,
             refused,
-            "the unit's commands were not done in time",
+            "the unit did not complete its commands in time",
         )
     }
 
@@ -344,7 +344,7 @@ impl<P: Port> Amd<P> {
         let control = self.port.read(registers::CONTROL, Width::Eight)?;
         self.port.write(registers::CONTROL, Width::Eight, control & !registers::EVENT_LOG)?;
         let is_still = |status: u64| status & registers::LOGGING == 0;
-        let late = "the unit did not stop to write events in time";
+        let late = "the unit did not stop writing events in time";
         wait::register(&mut self.port, (registers::STATUS, Width::Eight), is_still, late)?;
         self.port.write(registers::STATUS, Width::Eight, registers::EVENTS_LOST)?;
         self.port.write(registers::CONTROL, Width::Eight, control)

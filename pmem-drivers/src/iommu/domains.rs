@@ -200,7 +200,7 @@ impl<F: Format + Clone + Send> Domains<F> {
             while found.is_ok() {
                 let here = AddrRange::inclusive(at, last).ok();
                 let Some(span) = left.peek_mut().filter(|span| span.range.start() <= at) else {
-                    found = Err(wrong("something is mapped that is not to be", here));
+                    found = Err(wrong("something is mapped that the model does not have", here));
                     return;
                 };
                 let (to, access) = span.target;
@@ -228,7 +228,7 @@ impl<F: Format + Clone + Send> Domains<F> {
             .map_err(|error| Mismatch { reason: fault(&error, AddrRange::ALL).reason, ..wrong("", None) })?;
         found?;
         match left.next() {
-            Some(span) => Err(wrong("something is not mapped that is to be", Some(span.range))),
+            Some(span) => Err(wrong("a mapping of the model is missing", Some(span.range))),
             None => Ok(()),
         }
     }

@@ -170,7 +170,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         for (domain, page) in wanted {
             match self.domains.get(domain) {
                 Some(held) if held.page != page => {
-                    return Err(Veto::new("a domain's pages cannot become others").needs(page, held.page));
+                    return Err(Veto::new("a domain's page size cannot change").needs(page, held.page));
                 }
                 Some(_) => {}
                 None => {
@@ -429,7 +429,7 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
         for id in ids {
             if self.unit.seated(id) != seat_of(&self.domains, places.get(&id).copied()) {
                 let at = AddrRange::sized(u64::from(id.0), 1).ok();
-                return Err(wrong("a requester's entry is not what is wanted", at));
+                return Err(wrong("a requester's entry differs from the model", at));
             }
         }
         Ok(())

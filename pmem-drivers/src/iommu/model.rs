@@ -60,20 +60,20 @@ impl Limits {
         Self { input, granule, reserved: Vec::from([(null, String::from("address 0"))]) }
     }
 
-    /// Does the same, and reserves the interrupt range of x86, which is never translated.
+    /// Like [`Self::new`], but also reserves the interrupt range of x86, which is never translated.
     #[must_use]
     pub fn x86(width: u32) -> Self {
         Self::new(width).reserve_span(*INTERRUPTS.start(), *INTERRUPTS.end(), "interrupts")
     }
 
-    /// Does the same as [`Self::x86`], and reserves the range that AMD's HyperTransport uses.
+    /// Like [`Self::x86`], but also reserves the range that AMD's HyperTransport uses.
     #[must_use]
     pub fn amd(width: u32) -> Self {
         let hole = amd::HYPER_TRANSPORT;
         Self::x86(width).reserve_span(*hole.start(), *hole.end(), "HyperTransport")
     }
 
-    /// Restricts addresses to a device's aperture.
+    /// Restricts addresses to a device's aperture. An aperture without a common address is ignored.
     #[must_use]
     pub fn within(self, aperture: AddrRange) -> Self {
         let input = self.input.intersect(aperture).unwrap_or(self.input);
@@ -87,7 +87,8 @@ impl Limits {
     }
 
     /// Reserves a range, rounded out to whole pages: a window of the bridge above, through which peers are reached,
-    /// or memory that firmware reserves. `why` becomes the region's name.
+    /// or memory that firmware reserves. `why` becomes the region's name. Call [`Self::granule`] first, because the range
+    /// is rounded at once.
     #[must_use]
     pub fn reserve(mut self, range: AddrRange, why: impl Into<String>) -> Self {
         self.reserved.push((range.rounded(self.granule), why.into()));
@@ -201,7 +202,7 @@ pub fn leave(plan: &mut Plan<'_>, device: ArenaId) -> Result<(), Error> {
     had.into_iter().try_for_each(|link| plan.disconnect(link))
 }
 
-/// Maps a region of the system bus at an identical address. Firmware's reserved memory needs this for the devices
+/// Maps a region of the system bus at the address that it has there. Firmware's reserved memory needs this for the devices
 /// that firmware names (VT-d 8.4).
 ///
 /// # Errors

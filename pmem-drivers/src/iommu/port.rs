@@ -35,7 +35,8 @@ pub trait Port: Send {
     /// Returns a [`Fault`] if the register cannot be accessed.
     fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<(), Fault>;
 
-    /// Waits between two polls, after `looks` polls so far. Returns whether to poll again.
+    /// Waits between two polls. `looks` is the number of earlier waits for the same event, from 0. Returns whether to
+    /// poll again.
     fn wait(&mut self, looks: u32) -> bool {
         core::hint::spin_loop();
         looks < 10_000_000

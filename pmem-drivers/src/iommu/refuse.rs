@@ -5,16 +5,17 @@ use pmem_iommu::table::{Short, TableError};
 
 fn reason(error: &TableError) -> &'static str {
     match error {
+        TableError::Reversed { .. } => "it ends before it begins",
         TableError::Unaligned { .. } => "it does not consist of whole pages",
         TableError::TooWide { .. } => "it is beyond the addresses that the unit translates",
-        TableError::Access => "the unit cannot permit just that",
+        TableError::Access => "the unit cannot permit exactly this access",
         TableError::Taken { .. } => "the unit has something mapped there",
         TableError::Absent { .. } => "the unit has nothing mapped there",
         TableError::Whole { .. } => {
             "the unit has one large page there, which it does not split while it is used"
         }
         TableError::Malformed { .. } => "a table entry is invalid",
-        TableError::Unreadable { .. } => "a table is where no memory is",
+        TableError::Unreadable { .. } => "a table is in memory that cannot be read",
         TableError::Short(_) => "there is no memory for tables",
     }
 }

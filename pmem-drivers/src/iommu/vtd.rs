@@ -139,14 +139,14 @@ impl<P: Port> Vtd<P> {
     }
 
     fn contexts_by_register(&mut self) -> Result<(), Fault> {
-        let late = "contexts were not forgotten in time";
+        let late = "the unit did not invalidate contexts in time";
         let command = registers::context_command();
         self.by_register(registers::CONTEXT_COMMAND, command, registers::CONTEXTS_DONE, late)
     }
 
     fn translations_by_register(&mut self, command: u64) -> Result<(), Fault> {
         let at = self.extended.invalidation() + 8;
-        let late = "translations were not forgotten in time";
+        let late = "the unit did not invalidate translations in time";
         self.by_register(at, command, registers::TRANSLATIONS_DONE, late)
     }
 
@@ -172,7 +172,7 @@ impl<P: Port> Vtd<P> {
                 _ => Ok(()),
             }
         };
-        let late = "the unit's queue was not done in time";
+        let late = "the unit did not complete its queue in time";
         wait::word(&mut self.port, pages.done, pages.asked.into(), refused, late)
     }
 
@@ -244,7 +244,7 @@ impl<P: Port> Vtd<P> {
     }
 
     fn halt(&mut self) -> Result<(), Fault> {
-        self.command(registers::TRANSLATION, false, "the unit did not stop to translate in time")?;
+        self.command(registers::TRANSLATION, false, "the unit did not stop translating in time")?;
         self.end_queue()
     }
 

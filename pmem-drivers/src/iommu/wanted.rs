@@ -50,7 +50,7 @@ pub(super) fn span(
     let Some(peers) = binding.domains.get(&alias.link) else { return Ok(None) };
     let mapping = state.link(alias.link).map(|link| &link.direction(alias.way).mapping);
     let Some(Mapping::Table(table)) = mapping else {
-        return Err(Veto::new("a domain is no table any more").at(range));
+        return Err(Veto::new("the domain is no longer connected to the system bus by a table").at(range));
     };
     let attrs = state.effective(&placement.record);
     let Some(access) = access(attrs.prot()) else { return Ok(None) };
@@ -99,19 +99,25 @@ pub(super) fn places(
             let (device, mapping) = (link.near(way), &link.direction(way).mapping);
             let Some(ids) = binding.devices.get(&device).filter(|_| !mapping.is_closed()) else { continue };
             if *mapping != Mapping::Identity {
-                return Err(Veto::new("a device is joined to its domain by something else than identity"));
+                return Err(Veto::new("a device must be connected to its domain by an identity mapping"));
             }
             let far = link.far(way);
             let place = match fronts.get(&far) {
                 Some(domain) => Place::In(*domain),
                 None if binding.system == Some(far) => Place::Passed,
-                None => return Err(Veto::new("a device is joined to neither a domain nor the system's bus")),
+                None => {
+                    return Err(Veto::new(
+                        "a device is connected to something that is neither a domain nor the system bus",
+                    ));
+                }
             };
             if joined.insert(device, place).is_some() {
-                return Err(Veto::new("a device is joined to two domains"));
+                return Err(Veto::new(
+                    "a device is connected twice: to two domains, or to a domain and the system bus",
+                ));
             }
             if place == Place::Passed && !passes {
-                return Err(Veto::new("the unit lets no requests pass untranslated"));
+                return Err(Veto::new("the unit cannot pass requests untranslated"));
             }
             for id in ids {
                 if places.insert(*id, place).is_some_and(|other| other != place) {

@@ -60,8 +60,8 @@ fn parse_line(line: &str) -> Option<(usize, Register)> {
 }
 
 impl ProcMtrr {
-    /// Opens the running machine's `/proc/mtrr`. `known` supplies the address width, the number of registers, the
-    /// default type and the fixed ranges.
+    /// Creates a port for the running machine's `/proc/mtrr`, which it opens on each access. `known` supplies the address
+    /// width, the number of registers, the default type and the fixed ranges.
     pub fn new(known: Setting) -> Self {
         Self::at(PathBuf::from("/proc/mtrr"), known)
     }

@@ -122,7 +122,7 @@ impl<P: Port> Par<P> {
         change(held, map).map_err(|error| match error {
             ChangeError::TooMany(error) => {
                 let why = if error.is_least {
-                    "there are not so many registers"
+                    "the map needs more registers than there are"
                 } else {
                     "no map was found that fits in the registers"
                 };

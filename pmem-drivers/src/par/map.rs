@@ -88,8 +88,11 @@ impl Map {
     /// Sets the value of a range, both ends inclusive. It replaces earlier values there.
     ///
     /// # Errors
-    /// Returns a [`MapError`] if registers cannot cover the range.
+    /// Returns a [`MapError`] if registers cannot cover the range, or cannot forbid accesses to the target.
     pub fn set(&mut self, first: u32, last: u32, value: Value) -> Result<(), MapError> {
+        if !value.attributes.is_empty() && !value.target.has_attributes() {
+            return Err(MapError::Attributes(value.target));
+        }
         if let Target::GpIo(_) = value.target {
             if last < first || last > 0xffff {
                 return Err(MapError::Range(first, last));

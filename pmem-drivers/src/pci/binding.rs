@@ -53,7 +53,7 @@ pub struct WindowId {
 pub struct Binding {
     /// The functions and bridges of the hierarchy. The model, not this tree, determines their addresses.
     pub tree: Tree,
-    /// The region of each base address register.
+    /// The region of each resource: BARs, ROMs, and the BARs of virtual functions.
     pub bars: BTreeMap<(Index, Slot), RegionId>,
     /// The window in the model for each bridge window.
     pub windows: BTreeMap<(Index, WindowKind), WindowId>,

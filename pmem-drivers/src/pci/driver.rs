@@ -13,8 +13,8 @@ use pmem_pci::tree::{Function, Tree};
 /// Programs the base address registers, bridge windows and bus numbers of a hierarchy to follow a model.
 ///
 /// Register it for everything, or for the arenas and interconnects of the hierarchy. Registering reads the
-/// registers and writes nothing. The driver reads each write back. If a function ignores a write or no longer
-/// responds, that is a fault, and everything is put back.
+/// registers and writes nothing; it is refused if they differ from the model. The driver reads each write back. If a
+/// function ignores a write or no longer responds, that is a fault, and everything is put back.
 ///
 /// # Examples
 ///

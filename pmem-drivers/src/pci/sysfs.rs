@@ -35,7 +35,7 @@ impl SysfsConfig {
     }
 }
 
-const SHORT: Fault = Fault::new("not all of configuration space may be read: that takes root");
+const SHORT: Fault = Fault::new("cannot read all of configuration space: run as root");
 
 impl Port for SysfsConfig {
     fn read(&mut self, function: Address, offset: u16, width: u8) -> Result<u32, Fault> {
@@ -56,7 +56,7 @@ impl Port for SysfsConfig {
         let written = file.write_at(part, offset.into());
         match written {
             Ok(len) if len == part.len() => Ok(()),
-            _ => Err(Fault::new("configuration space may not be written: a locked-down kernel refuses it")),
+            _ => Err(Fault::new("cannot write configuration space: a locked-down kernel refuses it")),
         }
     }
 }

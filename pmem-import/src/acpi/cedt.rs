@@ -96,13 +96,13 @@ impl Cedt {
                     let code = part.number(24, 1) as u8;
                     let ways = ways(code);
                     if ways.is_none() {
-                        table.fault(part.at + 24, format!("{code} is no number of ways"));
+                        table.fault(part.at + 24, format!("{code} is not a valid code for interleave ways"));
                     }
                     // A window with fewer targets than ways keeps the targets that it has.
                     let most = ways.map_or(0, usize::from);
                     let there = (part.len() - 36) / 4;
                     if there < most {
-                        table.fault(part.at, format!("{most} ways, and {there} targets"));
+                        table.fault(part.at, format!("{most} interleave ways, but only {there} targets"));
                     }
                     out.windows.push(Cfmws {
                         base: part.number(8, 8),

@@ -125,7 +125,7 @@ impl Hmat {
 fn locality(part: &Part<'_>, table: &mut AcpiTable<'_>) -> Option<Locality> {
     let number = part.number(9, 1);
     let Some(quantity) = Quantity::of(number) else {
-        table.fault(part.at, format!("a matrix of what nobody knows: type {number}"));
+        table.fault(part.at, format!("a latency or bandwidth matrix of unknown type {number}"));
         return None;
     };
     let (rows, columns) = (part.number(12, 4), part.number(16, 4));
@@ -136,7 +136,7 @@ fn locality(part: &Part<'_>, table: &mut AcpiTable<'_>) -> Option<Locality> {
     let Some(_) = needed.filter(|needed| part.len() >= *needed) else {
         table.fault(
             part.at,
-            format!("a matrix of {rows} by {columns} in a structure of {} bytes", part.len()),
+            format!("a matrix of {rows} by {columns} does not fit in a structure of {} bytes", part.len()),
         );
         return None;
     };

@@ -61,7 +61,7 @@ impl Mcfg {
                 .zip(table.number(at + 10, 1).zip(table.number(at + 11, 1)))
                 .filter(|_| at + 16 <= table.bytes.len())
             else {
-                table.fault(at, format!("{} bytes are no entry", table.bytes.len() - at));
+                table.fault(at, format!("{} bytes are left, too few for an entry", table.bytes.len() - at));
                 break;
             };
             let (segment, first, last) = (segment as u16, first as u8, last as u8);

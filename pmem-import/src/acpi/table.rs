@@ -101,7 +101,7 @@ impl<'t> AcpiTable<'t> {
                 Form::Long => (number(self.bytes, at, 2), number(self.bytes, at + 4, 4), 8),
             };
             let Some((kind, length)) = kind.zip(length) else {
-                self.fault(at, format!("{} bytes are no structure", self.bytes.len() - at));
+                self.fault(at, format!("{} bytes are left, too few for a structure", self.bytes.len() - at));
                 break;
             };
             let there = usize::try_from(length).ok().filter(|length| *length >= head);
@@ -111,7 +111,9 @@ impl<'t> AcpiTable<'t> {
                 let left = self.bytes.len() - at;
                 self.fault(
                     at,
-                    format!("a structure says that it is {length} bytes long, and {left} are left"),
+                    format!(
+                        "a structure claims an impossible length of {length} bytes; {left} bytes are left"
+                    ),
                 );
                 break;
             };
@@ -158,7 +160,8 @@ impl Part<'_> {
     /// Whether the structure has at least `length` bytes; if not, that becomes a fault of the table.
     pub(super) fn has(&self, length: usize, table: &mut AcpiTable<'_>) -> bool {
         if self.len() < length {
-            table.fault(self.at, format!("a structure of {} bytes, which has {length} or more", self.len()));
+            table
+                .fault(self.at, format!("a structure has {} bytes, but needs at least {length}", self.len()));
         }
         self.len() >= length
     }

@@ -51,7 +51,9 @@ pub(super) fn read(words: &str) -> Vec<BadRecord> {
     }
     if let Some(module) = words.split_once("DIMM location:").map(|(_, rest)| rest.trim()) {
         if module.contains("not present") {
-            return aside("which module it is firmware does not say (not present): its numbers are no slot");
+            return aside(
+                "firmware does not say which module it is (not present): the numbers do not name a slot",
+            );
         }
         return vec![BadRecord::Module(module.to_owned())];
     }

@@ -34,7 +34,9 @@ pub(super) fn read(words: &str, in_list: &mut bool) -> Vec<BadRecord> {
         );
     }
     if words.contains("BUFA address") {
-        return aside("addresses of a test program's buffers are virtual ones: no place in memory");
+        return aside(
+            "not an address in memory: BUFA addresses are virtual addresses of the tester's buffers",
+        );
     }
     // `Address: 252A019F8, Expected: FEF7FFFF, Actual: FFF7FFFF`.
     if let Some((_, rest)) = words.split_once("Address: ").filter(|(_, rest)| rest.contains("Expected: ")) {

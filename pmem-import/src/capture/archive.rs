@@ -167,7 +167,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
                 continue;
             };
             if files.insert(path, Kept::Link(target)).is_some() {
-                findings.push(Finding::whole(name, format!("{shown} is there twice: the last one counts")));
+                findings.push(Finding::whole(name, format!("{shown} appears twice: the last copy is used")));
             }
             continue;
         }
@@ -187,7 +187,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
             }
         }
         if files.insert(path, Kept::File(bytes.into())).is_some() {
-            findings.push(Finding::whole(name, format!("{shown} is there twice: the last one counts")));
+            findings.push(Finding::whole(name, format!("{shown} appears twice: the last copy is used")));
         }
     }
     Ok(rooted(files))

@@ -106,7 +106,7 @@ impl Folder {
         };
         let there = file.metadata().ok();
         if there.as_ref().is_some_and(|there| !there.is_file()) {
-            findings.push(Finding::whole(path, "no regular file: left out"));
+            findings.push(Finding::whole(path, "not a regular file: left out"));
             return None;
         }
         // Reserves the file's size, plus one byte that detects growth: captures have tens of thousands of files.

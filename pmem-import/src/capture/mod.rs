@@ -125,7 +125,7 @@ impl Sources {
         let mut texts = 0;
         let named: Vec<&String> = names.iter().filter(|name| is_text_name(name)).collect();
         if named.len() > MOST_FILES {
-            let text = format!("{} files: only the first {MOST_FILES} are looked into", named.len());
+            let text = format!("{} files: only the first {MOST_FILES} are read", named.len());
             self.findings.push(Finding::whole(path.display().to_string(), text));
         }
         for name in named.into_iter().take(MOST_FILES) {

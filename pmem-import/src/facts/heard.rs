@@ -106,6 +106,12 @@ impl fmt::Display for SourceSummary {
 }
 
 fn plural(record: &str) -> String {
+    if let Some((head, rest)) = record.split_once(" of ") {
+        return format!("{} of {rest}", plural(head));
+    }
+    if record.ends_with('s') {
+        return record.to_owned();
+    }
     match record.strip_suffix('y') {
         Some(stem) if !stem.ends_with(['a', 'e', 'o']) => format!("{stem}ies"),
         _ => format!("{record}s"),
@@ -121,12 +127,17 @@ mod tests {
         let mut heard = SourceSummary::new("dmesg.txt".into());
         (0..10).for_each(|_| heard.count("MTRR register"));
         heard.count("e820 range");
+        ["range of memory blocks", "entry"]
+            .into_iter()
+            .cycle()
+            .take(4)
+            .for_each(|record| heard.count(record));
         for line in [7, 9, 12] {
             heard.odd.push(UnreadLine { line, record: "register", why: String::new() });
         }
         assert_eq!(
             heard.to_string(),
-            "dmesg.txt: 10 MTRR registers, 1 e820 range; 3 lines look like registers and were not understood: 7, 9, 12"
+            "dmesg.txt: 10 MTRR registers, 1 e820 range, 2 entries, 2 ranges of memory blocks; 3 lines look like registers and were not understood: 7, 9, 12"
         );
         assert_eq!(SourceSummary::new("x".into()).to_string(), "x: nothing that pmem reads");
     }

@@ -34,8 +34,8 @@ impl Default {
 pub struct MtrrFacts {
     /// Width of physical addresses; `None` if no source gives it or implies it.
     pub width: Option<Width>,
-    /// The list was printed before Linux 2.6.28, when the width was what registers show. Only meaningful if no
-    /// source gives the width.
+    /// The registers were printed by a Linux before 2.6.28 (2008), so the least width that holds them is taken to be
+    /// the processor's. Only meaningful if `width` is `None`.
     pub width_of_its_time: bool,
     /// Number of variable registers; `None` if no source says.
     pub count: Option<u8>,
@@ -261,7 +261,7 @@ impl MtrrFacts {
             self.memory.iter().map(|(span, _)| span.end - 1).chain(self.top).max(),
         );
         assumed.push(format!(
-            "physical addresses are taken to have {} bits: no source says; give --bits if they are wider",
+            "physical addresses are assumed to have {} bits: no source gives the width; use --bits if they are wider",
             width.bits()
         ));
         width
@@ -274,7 +274,7 @@ impl MtrrFacts {
             let seen = self.variable.iter().map(|(n, ..)| n + 1).max().unwrap_or(0);
             let count = seen.clamp(8, MAX_VARIABLE) as u8;
             assumed
-                .push(format!("{count} variable registers are assumed: no source says; give --registers if the number differs"));
+                .push(format!("{count} variable registers are assumed: no source gives the number; use --registers if it differs"));
             count
         })
     }

@@ -54,8 +54,11 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
         let other = *bridges.entry(bus).or_insert(function.bdf());
         if other != function.bdf() {
             let place = function.at.clone().unwrap_or_else(|| SourceLine::whole(""));
-            let text =
-                format!("bus {} lies behind bridge {other} and bridge {} too", show_bus(bus), function.bdf());
+            let text = format!(
+                "bus {} is behind two bridges, {other} and {}: {other} is used",
+                show_bus(bus),
+                function.bdf()
+            );
             facts.find(Finding::at(&place, text));
         }
     }

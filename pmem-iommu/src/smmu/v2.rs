@@ -30,17 +30,17 @@ impl Fault {
         self.status & 1 << 1 != 0
     }
 
-    /// Returns the most specific description of the fault.
+    /// Describes the fault in words. If several bits of `FSR` are set, the lowest one that has a text decides.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self.status as u64 {
             status if bit(status, 1) => "nothing is mapped there",
             status if bit(status, 2) => "the page's access flag is not set",
-            status if bit(status, 3) => "that is not permitted there",
+            status if bit(status, 3) => "the access is not permitted there",
             status if bit(status, 4) => "a table on the way could not be read",
-            status if bit(status, 5) || bit(status, 6) => "two remembered entries contradict each other",
+            status if bit(status, 5) || bit(status, 6) => "two cached entries conflict",
             status if bit(status, 8) => "the request is not supported",
-            _ => "what it means is not known here",
+            _ => "the meaning is unknown",
         }
     }
 

@@ -132,7 +132,7 @@ impl Event {
             0x20 => "F_TLB_CONFLICT",
             0x21 => "F_CFG_CONFLICT",
             0x24 => "E_PAGE_REQUEST",
-            _ => "an event that is not known here",
+            _ => "an unknown event",
         }
     }
 
@@ -144,9 +144,9 @@ impl Event {
             0x02 => "the stream is not in the stream table",
             0x03 => "the stream's entry could not be read",
             0x04 => "the stream's entry is wrong",
-            0x05 => "the device asked for a translation that it may not ask for",
-            0x06 => "the stream may do nothing without a substream",
-            0x07 => "the device came with an address that was translated before, and may not",
+            0x05 => "the device requested a translation, which it may not do",
+            0x06 => "the stream may not make requests without a substream",
+            0x07 => "the device sent a translated address, which it may not do",
             0x08 => "the substream is not in the context table",
             0x09 => "the context descriptor could not be read",
             0x0a => "the context descriptor is wrong",
@@ -154,10 +154,10 @@ impl Event {
             0x10 => "nothing is mapped there",
             0x11 => "the address is beyond the width that is translated",
             0x12 => "the page's access flag is not set",
-            0x13 => "that is not permitted there",
-            0x20 | 0x21 => "two remembered entries contradict each other",
+            0x13 => "the access is not permitted there",
+            0x20 | 0x21 => "two cached entries conflict",
             0x24 => "the device asks for the page",
-            _ => "what it means is not known here",
+            _ => "the meaning is unknown",
         }
     }
 }

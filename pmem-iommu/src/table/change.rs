@@ -14,7 +14,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     /// if they end up empty; [`Self::prune`] removes those.
     ///
     /// # Errors
-    /// Returns a [`TableError`] and changes nothing.
+    /// Returns a [`TableError`] if a page in the span is not mapped, if the span cuts a large page that cannot be split in
+    /// use, if a table cannot be read, or if memory for tables is short. Nothing is changed then.
     pub fn unmap(&mut self, first: u64, last: u64) -> Result<Invalidate, TableError> {
         self.change(first, last, None)
     }
@@ -23,7 +24,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     /// mapped.
     ///
     /// # Errors
-    /// Returns a [`TableError`] and changes nothing.
+    /// Returns a [`TableError`] if the format cannot encode `access`, if a page in the span is not mapped, if the
+    /// span cuts a large page that cannot be split in use, if a table cannot be read, or if memory for tables is short. Nothing is changed then.
     pub fn protect(&mut self, first: u64, last: u64, access: Access) -> Result<Invalidate, TableError> {
         if !self.table.format.permits(access) {
             return Err(TableError::Access);

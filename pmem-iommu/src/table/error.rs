@@ -3,11 +3,17 @@
 use super::memory::Short;
 use core::fmt;
 
-/// The reason why a change was refused. The tables are then unchanged.
+/// The reason why tables could not be changed or read. No translation has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TableError {
-    /// The span does not consist of whole pages, or its end precedes its start, or the output address is not that
-    /// of a page.
+    /// The last address of the span is below its first.
+    Reversed {
+        /// The first address.
+        first: u64,
+        /// The last address.
+        last: u64,
+    },
+    /// The span does not consist of whole pages, or the output address is not that of a page.
     Unaligned {
         /// The address that is no multiple of 4096: the span's first address, the one after its last, or the output
         /// address.
@@ -60,11 +66,14 @@ pub enum TableError {
 impl fmt::Display for TableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unaligned { at } => write!(f, "{at:#x} is no multiple of 4096"),
+            Self::Reversed { first, last } => {
+                write!(f, "the span ends at {last:#x}, below its start {first:#x}")
+            }
+            Self::Unaligned { at } => write!(f, "{at:#x} is not a multiple of 4096"),
             Self::TooWide { at, width } => {
                 write!(f, "{at:#x} is beyond the {width} bits that are translated")
             }
-            Self::Access => f.write_str("this format cannot permit just that"),
+            Self::Access => f.write_str("this format cannot encode exactly this access"),
             Self::Taken { at } => write!(f, "{at:#x} is mapped already"),
             Self::Absent { at } => write!(f, "{at:#x} is not mapped"),
             Self::Whole { at, shift } => {
@@ -73,9 +82,9 @@ impl fmt::Display for TableError {
             Self::Malformed { table, index, entry } => {
                 write!(f, "entry {index} of the table at {table:#x} is invalid: it holds {entry:#x}")
             }
-            Self::Unreadable { table } => write!(f, "there is no table to be read at {table:#x}"),
+            Self::Unreadable { table } => write!(f, "the table at {table:#x} cannot be read"),
             Self::Short(Short { wanted, left }) => {
-                write!(f, "{wanted} tables are wanted, and there is memory for {left}")
+                write!(f, "{wanted} tables are needed, but there is memory for only {left}")
             }
         }
     }

@@ -9,8 +9,8 @@ use super::span::{mask, part};
 use super::walker::Walker;
 
 impl<F: Format, M: TableMemory> Walker<'_, F, M> {
-    /// Replaces a table with one large page wherever the table lies in the span and its entries translate like that
-    /// page. Does nothing if the format cannot exchange pages in use (see [`Format::exchanges`]).
+    /// Replaces a table with one large page wherever the table overlaps the span and all of its entries translate like
+    /// that page. Does nothing if the format cannot exchange pages in use (see [`Format::exchanges`]).
     ///
     /// # Errors
     /// Returns a [`TableError`] if the span is invalid. Tables that cannot be read are left alone.

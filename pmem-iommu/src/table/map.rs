@@ -32,7 +32,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     /// the largest pages that the alignment allows. Nothing may be mapped in the span yet.
     ///
     /// # Errors
-    /// Returns a [`TableError`]. No translation has changed then.
+    /// Returns a [`TableError`] if an address is not page-aligned or too wide, if the format cannot encode `access`, if
+    /// something is mapped in the span, or if memory for tables is short. No translation has changed then.
     pub fn map(
         &mut self,
         first: u64,

@@ -9,7 +9,7 @@ use super::span::part;
 use super::walker::Walker;
 
 impl<F: Format, M: TableMemory> Walker<'_, F, M> {
-    /// Unlinks the tables within the span in which nothing is mapped.
+    /// Unlinks the tables that overlap the span and map nothing at all.
     ///
     /// # Errors
     /// Returns a [`TableError`] if the span is invalid. Tables that cannot be read are left alone.

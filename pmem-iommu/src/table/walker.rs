@@ -23,10 +23,13 @@ impl<F: Format> PageTable<F> {
 
 impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     pub(super) fn is_span(&self, first: u64, last: u64) -> Result<(), TableError> {
+        if last < first {
+            return Err(TableError::Reversed { first, last });
+        }
         if first & mask(PAGE_SHIFT) != 0 {
             return Err(TableError::Unaligned { at: first });
         }
-        if last & mask(PAGE_SHIFT) != mask(PAGE_SHIFT) || last < first {
+        if last & mask(PAGE_SHIFT) != mask(PAGE_SHIFT) {
             return Err(TableError::Unaligned { at: last.wrapping_add(1) });
         }
         let width = self.table.format.width();

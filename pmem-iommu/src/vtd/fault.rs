@@ -199,9 +199,9 @@ impl Reason {
             0x83 | 0x84 => "the address is beyond the width that is translated",
             0x85 => "nothing may be written there",
             0x86 => "nothing may be read there",
-            0x87 => "the address is one of interrupts",
+            0x87 => "the address is in the interrupt range",
             0x90 => "an accessed or dirty bit could not be set",
-            _ => "a reason that is not known here",
+            _ => "an unknown reason",
         }
     }
 }

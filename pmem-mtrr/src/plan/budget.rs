@@ -24,7 +24,7 @@ pub struct Budgeted {
     pub default: MemType,
     /// The registers, pinned ones first.
     pub registers: Registers,
-    /// The number of bytes of a type that is not allowed for them, but is safe.
+    /// The number of bytes that get a type not allowed for them, though a safe one.
     pub lost: u64,
 }
 
@@ -73,11 +73,12 @@ impl Planner<'_> {
         2 * (halvings + 2) * STATES * (limit.min(MAX_VARIABLE) + 1)
     }
 
-    /// Returns the plan with at most `limit` registers in which the fewest bytes lose their type. A byte may become
-    /// uncacheable, or write-through if it may be write-back; never anything else.
+    /// Returns the plan with at most `limit` registers in which the fewest bytes lose their type, with the given default
+    /// type, or with the best one if `default` is `None`. A byte may become uncacheable, or write-through if it may be
+    /// write-back; never anything else.
     ///
     /// # Errors
-    /// [`Refusal`] if even so there is no plan, or `room` is less than [`Self::costs`].
+    /// [`Refusal`] if there is no plan even so, or if `room` holds fewer than [`Self::costs`] costs.
     ///
     /// # Examples
     /// 3.5 GiB of memory, an uncacheable default, and a single register, which caches 2 GiB and loses the rest:

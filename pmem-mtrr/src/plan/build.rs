@@ -43,9 +43,10 @@ pub struct Plan {
 pub enum Refusal {
     /// The problem makes no sense, or needs more room.
     Bad(InvalidProblem),
-    /// No number of registers is enough.
+    /// No number of registers is enough, or more than 126 are needed besides the pinned ones.
     Impossible,
-    /// The plan takes more registers than the limit, or than a processor can have; holds their number.
+    /// The plan takes more than [`MAX_VARIABLE`](crate::regs::MAX_VARIABLE) registers; or, from [`Planner::within`], the
+    /// pinned registers alone exceed the limit. Holds the number of the plan's registers, or of the pinned ones.
     TooMany(u8),
 }
 

@@ -20,7 +20,7 @@ impl fmt::Display for LowRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the fixed range {} can have only one type, but {} requires a different one than the rest of it",
+            "the fixed range {} can have only one type, but {} allows none that the processor and its other requirements leave",
             self.span, self.want
         )
     }
@@ -33,7 +33,7 @@ impl Fixed {
     /// required of it, or if it has one of the types required; AMD's two bits always stay.
     ///
     /// # Errors
-    /// [`LowRefusal`] if different types are required in one range.
+    /// [`LowRefusal`] if no type in `available` meets every requirement that touches a range.
     ///
     /// # Examples
     /// The VGA window becomes write-combining; the memory below it stays write-back:
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(refused, Err(LowRefusal { span: Fixed::span(0), want: half(0x8000) }));
         assert_eq!(
             refused.unwrap_err().to_string(),
-            "the fixed range 0x0..0x10000 can have only one type, but 0x8000..0x10000 requires a different one than the rest of it"
+            "the fixed range 0x0..0x10000 can have only one type, but 0x8000..0x10000 allows none that the processor and its other requirements leave"
         );
     }
 }

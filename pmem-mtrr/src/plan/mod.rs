@@ -30,9 +30,9 @@ use crate::regs::MAX_VARIABLE;
 
 /// Finds the fewest variable registers for a [`Problem`].
 ///
-/// No plan has a register with a mask of 0, which would match every address: kernels derive the size of a register from
-/// its mask and read 0 as none, and another default does the same. A plan with a forced default is therefore minimal
-/// among plans without such a register.
+/// No plan has a register with a mask of 0, which would match every address: kernels derive a register's size from its
+/// mask and take 0 for "off", and changing the default type has the same effect. A plan with a forced default is
+/// therefore minimal among plans without such a register.
 ///
 /// # Examples
 /// 3.5 GiB of memory below 4 GiB, with devices above it. The plan is put into registers, and these are checked:

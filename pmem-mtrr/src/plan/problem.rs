@@ -43,12 +43,12 @@ pub struct Requirement {
 pub struct Problem<'p> {
     /// The width of physical addresses.
     pub width: Width,
-    /// What ranges of addresses may be, in order of address and disjoint.
+    /// The requirements: disjoint, and in order of address.
     pub wants: &'p [Requirement],
-    /// What addresses may be that no requirement covers.
+    /// The types allowed for addresses that no requirement covers.
     pub elsewhere: TypeSet,
     /// The end, exclusive, of the range from 4 GiB up in which AMD's rule makes the default write-back
-    /// ([`crate::Setting::tom2`]); `None` if the rule is not in effect.
+    /// ([`crate::Setting::tom2`]), a multiple of 4 KiB; `None` if the rule is not in effect.
     pub tom2: Option<u64>,
     /// Whether the fixed ranges decide below 1 MiB, so that variable registers can hold anything there.
     pub fixed: bool,
@@ -80,11 +80,11 @@ impl<'p> Problem<'p> {
 /// The error for a problem that makes no sense, or for which there is too little room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidProblem {
-    /// A requirement's span is empty, is not whole pages, or ends above the address width.
+    /// A requirement's span is empty, is not whole pages, or ends above the address width; or `tom2` is not whole pages.
     Span(Span),
     /// A requirement's span begins before the one before it ends.
     Order(Span),
-    /// A requirement, or `elsewhere` for the space beside them, allows no type that the processor has.
+    /// A requirement, or `elsewhere` for the space above the last one, allows no type that the processor has.
     Nothing(Span),
     /// Too little room for pieces; holds the number that is enough.
     Pieces(usize),
@@ -109,7 +109,7 @@ impl fmt::Display for InvalidProblem {
             }
             Self::Order(span) => write!(
                 f,
-                "{span} overlaps the range listed before it: list disjoint ranges in order of address"
+                "{span} starts before the range listed before it ends: list disjoint ranges in order of address"
             ),
             Self::Nothing(span) => write!(f, "{span} allows no memory type that the processor supports"),
             Self::Pieces(n) => write!(f, "too little room: {n} pieces are needed"),

@@ -41,11 +41,11 @@ pub enum Event {
 pub struct Outcome {
     /// The kernel's map afterwards.
     pub map: Map,
-    /// The resources that got no place in the end.
+    /// The needed resources that got no place in the end. ROMs and optional parts are not listed.
     pub failed: Vec<ResourceId>,
     /// Whether the event failed and everything was restored.
     pub put_back: bool,
-    /// The resources, other than those of the new card, that lost their place or moved.
+    /// The resources and windows, other than those of the new card, that lost their place, moved, or changed size.
     pub hurt: Vec<ResourceId>,
 }
 

@@ -32,7 +32,7 @@ pub struct Annotated {
     pub about: Vec<String>,
     /// Explanations of single addresses, in order of line.
     pub notes: Vec<Note>,
-    /// IOMMU faults, explained, in order of line.
+    /// IOMMU faults, and mappings and devices that were refused, explained; in order of their last line.
     pub faults: Vec<FaultNote>,
     /// The sources that were read.
     #[serde(flatten)]

@@ -3,8 +3,8 @@
 use super::{AnnotateError, Annotated};
 use pmem_import::Machine;
 
-/// Explains a text piece by piece, in bounded memory. What the beginning of the text says about the machine applies to
-/// all of it.
+/// Explains a text piece by piece. Beyond the first MiB it keeps only one byte per line. What the beginning of the text
+/// says about the machine applies to all of it.
 ///
 /// # Examples
 ///
@@ -48,6 +48,9 @@ impl<'m> Annotator<'m> {
 
     /// Explains the next piece, which must consist of whole lines. Line numbers count from the beginning of the text.
     /// General remarks are reported only once.
+    ///
+    /// # Errors
+    /// Returns [`AnnotateError`] if the viewer names nothing, or if the machine that the text describes cannot be built.
     pub fn explain(&mut self, piece: &[u8]) -> Result<Annotated, AnnotateError> {
         let text = [&self.before[..], piece].concat();
         let mut report = Annotated::behind(self.machine, self.from.as_deref(), &text, self.line)?;

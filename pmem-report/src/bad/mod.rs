@@ -51,8 +51,8 @@ pub struct Settings {
     pub memmap_in_single_quotes: String,
     /// GRUB's `GRUB_BADRAM`: pairs of a 64-bit address and mask.
     pub grub_badram: String,
-    /// A single address and mask that cover all bad pages; null if it would cover more than 2^18 pages, or no page
-    /// beyond the bad ones.
+    /// A single address and mask that cover all bad pages; null if it would cover more than 2^18 pages, or if the bad
+    /// pages are a single aligned block, whose pair `grub_badram` already has.
     pub pattern: Option<Pattern>,
     /// Commands for Windows, to be run in this order.
     pub windows: Vec<String>,

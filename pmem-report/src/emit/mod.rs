@@ -24,10 +24,10 @@ pub enum EmitError {
     #[error("no source says how much memory node {0} has")]
     NoSize(u32),
     /// A node or CPU number is too large for the form, whose masks have one bit for each number.
-    #[error("number {0} is beyond what this form is made for")]
+    #[error("CPU or node number {0} is too large for this form")]
     Number(u32),
     /// No source says anything that the form could hold. The text names what is missing.
-    #[error("no source says anything of {0}")]
+    #[error("no source says anything about {0}")]
     Nothing(&'static str),
 }
 

@@ -78,7 +78,13 @@ fn sizes(facts: &Facts, linted: &mut LintReport) {
                 .as_ref()
                 .map(|said| Side::new(&said.at, None, format!("devices begin at {:#x}", said.value)));
             let means = "a window at 0 ends where devices begin, whatever its ways: that is permitted";
-            linted.find("C1", Severity::Info, [side].into_iter().chain(hole), means, "nothing is to be done");
+            linted.find(
+                "C1",
+                Severity::Info,
+                [side].into_iter().chain(hole),
+                means,
+                "nothing needs to be done",
+            );
         } else {
             let means = format!(
                 "a window begins at a multiple of 256 MiB, and has a multiple of {}: Linux refuses it",
@@ -194,7 +200,7 @@ fn selects_own((ways, granularity): (u32, u32), end: &Decoder) -> bool {
 /// C3: from the root to the endpoint, decoders interleave by the same bits.
 fn chain(facts: &Facts, linted: &mut LintReport) {
     const HELPS: &str =
-        "a reset lets firmware or the kernel set all levels anew; else firmware is to be mended";
+        "a reset, after which firmware or the kernel sets all levels again; otherwise a firmware update";
     for said in &facts.remarks {
         let Remark::Setup { port, wanted, found, enabled, range } = &said.value else { continue };
         let ends: Vec<_> = decoders(facts)
@@ -522,7 +528,7 @@ fn others(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintR
             && facts.cxl.hole.is_none()
         {
             let side = Side::new(&said.at, range, "CXL window at 0");
-            linted.find("C8", Severity::Info, [side], "RAM is there on most machines: a window may begin at 0 where CXL shares memory below 4 GiB out", "nothing is to be done for that");
+            linted.find("C8", Severity::Info, [side], "RAM is there on most machines: a window may begin at 0 where CXL shares memory below 4 GiB out", "nothing needs to be done for that");
         }
     }
     for (n, one) in facts.cxl.windows.iter().enumerate() {

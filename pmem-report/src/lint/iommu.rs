@@ -87,7 +87,13 @@ fn placed(facts: &Facts, side: Side, range: pmem_core::AddrRange, linted: &mut L
     if met.len() > 1 || met.iter().any(|entry| entry.kind == FirmwareMemory::AcpiNvs) {
         let means =
             "the system never uses it: kernels that look for one reserved entry complain all the same";
-        linted.find("I1", Severity::Info, [side].into_iter().chain(others()), means, "nothing is to be done");
+        linted.find(
+            "I1",
+            Severity::Info,
+            [side].into_iter().chain(others()),
+            means,
+            "nothing needs to be done",
+        );
     }
 }
 
@@ -224,7 +230,7 @@ fn blocks(facts: &Facts, linted: &mut LintReport) {
     }
     if !sides.is_empty() {
         let means = "blocks are whole pages: systems round them, or leave them out";
-        linted.find("I5", Severity::Warn, sides, means, "firmware's table (IVRS) is to be mended");
+        linted.find("I5", Severity::Warn, sides, means, "a firmware update that corrects IVRS");
     }
     let usable: Vec<_> = entries(facts).filter(|(.., entry)| entry.kind.is_usable()).collect();
     for said in &facts.iommu.blocks {

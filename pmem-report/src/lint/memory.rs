@@ -77,7 +77,7 @@ fn invalid(facts: &Facts, linted: &mut LintReport) {
         .collect();
     if !sides.is_empty() {
         let means = "the kernel leaves such entries out; other readers may stop at them";
-        linted.find("M2", Severity::Warn, sides, means, "firmware's map is to be mended");
+        linted.find("M2", Severity::Warn, sides, means, "a firmware update that corrects EFI's memory map");
     }
 }
 

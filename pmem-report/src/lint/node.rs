@@ -144,7 +144,7 @@ fn empty(facts: &Facts, linted: &mut LintReport) {
             Severity::Info,
             sides,
             "room for memory that may be plugged in",
-            "nothing is to be done",
+            "nothing needs to be done",
         );
     }
 }
@@ -167,7 +167,13 @@ fn windows(facts: &Facts, linted: &mut LintReport) {
             "Linux stretches the domain over the whole window"
         };
         let says = format!("CXL window, of which {} is in no entry of SRAT", size(bytes(&left)));
-        linted.find("N6", Severity::Info, [Side::new(&said.at, range, says)], means, "nothing is to be done");
+        linted.find(
+            "N6",
+            Severity::Info,
+            [Side::new(&said.at, range, says)],
+            means,
+            "nothing needs to be done",
+        );
     }
 }
 
@@ -202,7 +208,7 @@ fn distances(facts: &Facts, linted: &mut LintReport) {
 fn uneven_pair(linted: &mut LintReport, at: &SourceLine, (from, to, out, back): (u32, u32, u32, u32)) {
     let says = format!("from {from} to {to} it is {out}, back {back}");
     let means = "distances need not be the same both ways: sub-NUMA clustering does it";
-    linted.find("N8", Severity::Info, [Side::new(at, None, says)], means, "nothing is to be done");
+    linted.find("N8", Severity::Info, [Side::new(at, None, says)], means, "nothing needs to be done");
 }
 
 /// N7, N8 and N9 for one SLIT.
@@ -226,7 +232,13 @@ fn slit(facts: &Facts, said: &Sourced<Slit>, linted: &mut LintReport) {
             said.value.count, said.value.extra
         );
         let means = "the table is longer than what it says: the rest means nothing";
-        linted.find("N9", Severity::Info, [Side::new(&said.at, None, says)], means, "nothing is to be done");
+        linted.find(
+            "N9",
+            Severity::Info,
+            [Side::new(&said.at, None, says)],
+            means,
+            "nothing needs to be done",
+        );
     }
     let cell = |from: usize, to: usize| u32::from(rows[from][to]);
     let n = rows.len();
@@ -408,6 +420,12 @@ fn idle(facts: &Facts, linted: &mut LintReport) {
         linted.find("N13", Severity::Warn, sides, means, "firmware whose SRAT shares memory out");
     } else {
         let means = "sockets or dies without modules: their programs go to others' memory";
-        linted.find("N13", Severity::Info, sides, means, "nothing is to be done, unless modules are there");
+        linted.find(
+            "N13",
+            Severity::Info,
+            sides,
+            means,
+            "nothing needs to be done, unless modules are there",
+        );
     }
 }

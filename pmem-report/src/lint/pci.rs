@@ -118,7 +118,7 @@ fn cut(
             if common.start() == common.last() && common.last() == window.last() {
                 let means =
                     format!("the window ends at {:#x} itself, where something else begins", common.last());
-                linted.find("P1", Severity::Info, sides, means, "nothing is to be done");
+                linted.find("P1", Severity::Info, sides, means, "nothing needs to be done");
                 continue;
             }
             let on: Vec<&Assigned> = assigned.iter().filter(|one| one.range.overlaps(common)).collect();
@@ -254,12 +254,12 @@ fn outside(
             Some((at, entry)) => {
                 let sides = [side, Side::new(at, *entry, "reserved")];
                 let means = "in no window of the host bridge, and reserved: the chipset decodes it, as the flash controller's of many";
-                linted.find("P3", Severity::Info, sides, means, "nothing is to be done");
+                linted.find("P3", Severity::Info, sides, means, "nothing needs to be done");
             }
             // Just below 4 GiB, chipsets place devices of their own.
             None if function.bus == 0 && (0xfc00_0000..1 << 32).contains(&range.start()) => {
                 let means = "in no window of the host bridge, and where chipsets have their own: the flash controller's of many";
-                linted.find("P3", Severity::Info, [side], means, "nothing is to be done");
+                linted.find("P3", Severity::Info, [side], means, "nothing needs to be done");
             }
             None => {
                 let sides = [side].into_iter().chain(
@@ -354,7 +354,7 @@ fn ecam(
                 Severity::Error,
                 sides,
                 "configuration space is in RAM",
-                "firmware's table or map is to be mended",
+                "a firmware update that corrects MCFG or the memory map",
             );
         }
     }
@@ -530,7 +530,7 @@ fn prefetched(facts: &Facts, linted: &mut LintReport) {
             Severity::Info,
             sides,
             "fine where all of the way is PCI Express, which reads nothing ahead",
-            "nothing is to be done but below conventional PCI bridges",
+            "nothing needs to be done but below conventional PCI bridges",
         );
     }
 }

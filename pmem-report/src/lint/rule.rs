@@ -60,13 +60,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "N8",
         severity: "info",
-        finds: "SLIT: another distance there than back",
+        finds: "SLIT: a distance that differs between the two directions",
         because: "sub-NUMA clustering does it: never more than a line",
     },
     Rule {
         id: "N9",
         severity: "warn, error",
-        finds: "a domain of SRAT that SLIT has not; a SLIT shorter than its localities: error",
+        finds: "a domain of SRAT that SLIT lacks; error if SLIT is shorter than its number of localities requires",
         because: "more localities than nodes are right: domains may begin at 1",
     },
     Rule {
@@ -84,7 +84,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "N12",
         severity: "info",
-        finds: "HMAT and SLIT order two targets otherwise",
+        finds: "two targets that HMAT and SLIT rank in opposite order",
         because: "memory of high bandwidth may be put far on purpose",
     },
     Rule {

@@ -10,9 +10,9 @@ use rangemap::RangeMap;
 /// What may become of addresses about which nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmapped {
-    /// They stay uncacheable, or as they are.
+    /// They become uncacheable, or stay as they are.
     Uc,
-    /// They stay uncacheable or as they are where a bus may place devices. Elsewhere they may become anything.
+    /// Where a bus may place devices, they become uncacheable or stay as they are. Elsewhere they may become anything.
     Windows,
     /// They may become anything.
     Any,
@@ -55,7 +55,9 @@ pub fn parse_want(text: &str) -> Result<Requirement, MtrrError> {
     let (start, last) = parse_range(range).map_err(&wrong)?;
     let span = Span { start, end: last.saturating_add(1) };
     if span.is_empty() || (span.start | span.end) & (PAGE - 1) != 0 {
-        return Err(wrong("start and end are to be multiples of 4 KiB, the end above the start".to_owned()));
+        return Err(wrong(
+            "start and end must be multiples of 4 KiB, and the end above the start".to_owned(),
+        ));
     }
     let allowed = if kinds.eq_ignore_ascii_case("any") {
         TypeSet::ANY

@@ -216,7 +216,7 @@ pub fn card(known: &PciTree, function: Address) -> Result<String> {
     let index = find(known, function)?;
     let own = known.tree.functions.get(index).map_or(&[][..], |f| &f.resources);
     if known.unmeasured.iter().any(|(other, _)| *other == index) {
-        return Err(GoalError::Unknown(format!("how large the registers of {function} are is not said")));
+        return Err(GoalError::Unknown(format!("no source gives the BAR sizes of {function}")));
     }
     let items: Vec<String> = own
         .iter()
@@ -364,7 +364,7 @@ fn virtual_functions(known: &PciTree, goal: &mut Goal, address: Address, count: 
         function.resources.iter().map(|r| r.slot).filter(|slot| matches!(slot, Slot::Vf(_))).collect();
     if spaces.is_empty() {
         let text = format!(
-            "how large the virtual functions' BARs of {address} are is not said: a log or iomem does"
+            "no source gives the size of the virtual functions' BARs of {address}; add a kernel log or /proc/iomem"
         );
         return Err(GoalError::Unknown(text));
     }
@@ -403,7 +403,7 @@ fn all_failed(known: &PciTree, goal: &mut Goal) -> Result<()> {
         && let Some(function) = known.tree.functions.get(*index)
     {
         return Err(GoalError::Unknown(format!(
-            "{} {kind} has no place, and its size is not said",
+            "{} {kind} has no address, and no source gives its size; add a kernel log",
             function.address
         )));
     }

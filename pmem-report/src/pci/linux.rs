@@ -22,7 +22,8 @@ pub struct Linux {
     pub windows: Vec<WindowChange>,
     /// The resources asked for that get no address.
     pub fails: Vec<Part>,
-    /// Functions' resources, and windows of bridges with something behind them, that lose their address or move.
+    /// Resources of other functions that lose their address or move, and windows with something behind them that are
+    /// closed.
     pub hurts: Vec<String>,
 }
 

@@ -38,8 +38,8 @@ pub struct Headroom {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CostParts {
-    /// The weight of the functions that must be stopped: 5 for each that has a driver, 1 for each that has none, 1 for
-    /// each bridge.
+    /// The weight of the functions that must be stopped: 5 for each that has a driver or whose driver is not known, 1
+    /// for each that has none, 1 for each bridge, 0 for what was asked about or is quiesced.
     pub weight: u64,
     /// The bytes, in hexadecimal, that windows with something live behind them forward only before or only after the
     /// change.
@@ -134,7 +134,8 @@ pub struct PlacementPlan {
     pub demoted: Vec<Part>,
     /// Optional resources that get no address.
     pub left_out: Vec<Part>,
-    /// Whether the plan is proven to cost least. False if the search ran out of its budget.
+    /// Whether the weight (`cost.weight`) is proven minimal: all lighter alternatives were examined. The other parts of
+    /// the cost are not proven. False if the search ran out of its budget.
     pub least: bool,
     /// What the plan assumes because no source says it.
     pub assumed: Vec<String>,

@@ -15,7 +15,7 @@ const SHOWN: usize = 12;
 pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let heading = match (report.units.len(), report.width) {
         (0, _) => "No unit is known.".to_owned(),
-        (n, Some(width)) => format!("{n} unit(s), addresses of {width} bits come out"),
+        (n, Some(width)) => format!("{n} unit(s), host addresses of {width} bits"),
         (n, None) => format!("{n} unit(s)"),
     };
     writeln!(out, "{}", styled(styles.heading, &heading))?;

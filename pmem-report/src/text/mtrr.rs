@@ -112,7 +112,7 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
         writeln!(
             out,
             "  before that, on all CPUs at once: disable interrupts and caches (CR0.CD), WBINVD, flush the TLB; afterwards restore all\n  \
-             (Intel SDM volume 3, 11.11.8); `pmem mtrr apply` does all of this"
+             (Intel SDM volume 3A, 13.11.8); `pmem mtrr apply` does all of this"
         )?;
     }
     for caution in &report.cautions {

@@ -23,7 +23,7 @@ fn table(registers: &[ParRegister], out: &mut dyn Write) -> io::Result<()> {
 pub fn par_plan(report: &ParPlan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let ParPlan { needed, available, is_least, .. } = report;
     let proof =
-        if *is_least { "fewer do not do" } else { "fewer may suffice: the search was not exhaustive" };
+        if *is_least { "fewer are not enough" } else { "fewer may suffice: the search was not exhaustive" };
     let heading = match report.verdict.as_str() {
         "fits" => format!("{needed} of {available} registers; {proof}"),
         _ if *is_least => format!("It takes {needed} registers, and there are {available}; {proof}"),
@@ -36,7 +36,7 @@ pub fn par_plan(report: &ParPlan, styles: &Styles, out: &mut dyn Write) -> io::R
         table(&report.held, out)?;
     }
     match &report.writes {
-        Some(writes) if writes.is_empty() => writeln!(out, "Nothing is to be written."),
+        Some(writes) if writes.is_empty() => writeln!(out, "Nothing needs to be written."),
         Some(writes) => {
             writeln!(out, "{}", styled(styles.heading, "Writes, in this order"))?;
             writes.iter().try_for_each(|write| {

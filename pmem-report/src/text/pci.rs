@@ -60,7 +60,7 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
     let assumed = if report.verdict == "not-proven" { "Not known" } else { "Assumed" };
     report.assumed.iter().try_for_each(|text| writeln!(out, "{assumed}: {text}"))?;
     if report.cost.is_some() && !report.least {
-        writeln!(out, "A cheaper plan may exist: the search ended early.")?;
+        writeln!(out, "A plan that stops less may exist: the search ended early.")?;
     }
     report.suggestions.iter().try_for_each(|text| writeln!(out, "{text}"))?;
     if let Some(linux) = &report.linux {

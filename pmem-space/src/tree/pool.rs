@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 
 /// Memory for changes of [`Space`](crate::Space)s, set aside before the changes begin.
 ///
-/// A change with a filled pool allocates nothing else, and neither does the change that undoes it: nodes that a change
-/// no longer needs go back to the pool. An empty pool costs nothing; changes then allocate as they go.
+/// One insertion, removal or replacement with a filled pool allocates nothing else, and neither does the one that undoes
+/// it: nodes that a change no longer needs go back to the pool. Opening, closing or sealing a range can be many such
+/// changes, and may allocate. An empty pool costs nothing; changes then allocate as they go.
 ///
 /// # Examples
 /// Memory is set aside first, where running out is harmless; then the change takes all that it needs from the pool:

@@ -96,7 +96,7 @@ const EEXIST: u16 = 17;
 const EINVAL: u16 = 22;
 const EDEADLK: u16 = 35;
 /// The state a block must be in to be removed, as a phrase for messages.
-pub(super) const REMOVABLE: &str = "offline, so that it can be removed";
+pub(super) const REMOVABLE: &str = "offline to be removed";
 
 impl fmt::Display for HotplugError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,7 +109,9 @@ impl fmt::Display for HotplugError {
             }
             Self::NoBlock(range) => write!(f, "no block at {range}"),
             Self::BlockExists(range) => write!(f, "there is a block at {range}"),
-            Self::State { block, state, wanted } => write!(f, "block {block} is {state}, not {wanted}"),
+            Self::State { block, state, wanted } => {
+                write!(f, "block {block} is {state}, but must be {wanted}")
+            }
             Self::Mixed(range) => write!(f, "blocks of more than one node or zone in {range}"),
             Self::Refused { by, event, errno } => write!(f, "{by} refused {event}: error {errno}"),
             Self::Interrupted => f.write_str("interrupted while moving pages"),

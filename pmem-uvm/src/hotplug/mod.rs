@@ -295,8 +295,8 @@ impl Hotplug {
     ///
     /// # Errors
     /// Without notifying anybody: [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`],
-    /// [`HotplugError::Mixed`], and [`HotplugError::Uvm`] where memory must stay as it is. After notifying everybody
-    /// of the cancellation: [`HotplugError::Refused`].
+    /// [`HotplugError::Mixed`], and [`HotplugError::Uvm`] where memory must stay as it is, for holes, and for pages that
+    /// are not offline. After notifying everybody of the cancellation: [`HotplugError::Refused`].
     pub fn online(&mut self, uvm: &mut Uvm, range: FrameRange, zone: Zone) -> Result<(), HotplugError> {
         self.recover(uvm);
         uvm.check_kept()?;
@@ -356,7 +356,7 @@ impl Hotplug {
     ///
     /// # Errors
     /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`]; [`HotplugError::State`] names a block that is not
-    /// offline.
+    /// offline; [`HotplugError::Uvm`] as [`Uvm::unplug`].
     pub fn remove(&mut self, uvm: &mut Uvm, range: FrameRange) -> Result<(), HotplugError> {
         self.recover(uvm);
         uvm.check_kept()?;
@@ -369,8 +369,8 @@ impl Hotplug {
         Ok(())
     }
 
-    /// Takes the blocks that are online offline, and removes all blocks (`offline_and_remove_memory`): all of them or
-    /// none. If this fails, blocks that went offline are brought online again.
+    /// Takes every online block of a range offline, then removes all blocks (`offline_and_remove_memory`): all of them
+    /// or none. If this fails, blocks that went offline are brought online again.
     ///
     /// # Errors
     /// As [`Self::offline`] and [`Self::remove`].

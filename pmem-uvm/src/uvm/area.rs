@@ -47,7 +47,7 @@ impl Uvm {
         let movable = |bucket: u32| self.buckets[bucket as usize].zone == Zone::Movable;
         if let Some((part, ..)) = self.parts_in(area).find(|(_, bucket, _)| movable(*bucket)) {
             let (frame, (_, page)) = (part.start(), self.known(part.start())?);
-            return Err(UvmError::Page { frame, info: page.info(), wanted: "in memory for anything" });
+            return Err(UvmError::Page { frame, info: page.info(), wanted: "outside movable-only memory" });
         }
         self.set_zone(area, Zone::Movable);
         self.turn(area, PageState::Free, |state| state == PageState::Reserved);

@@ -124,7 +124,7 @@ impl Uvm {
     }
 
     /// As [`Self::pglistalloc`], but asks `wait` what to do about a shortage (`waitok`). `wait` may free pages, or
-    /// sleep if it can.
+    /// sleep if it can. A request that could not be met even if everything were free fails without asking.
     ///
     /// # Errors
     /// As [`Self::pglistalloc`]; [`UvmError::TimedOut`] and [`UvmError::Cancelled`] if `wait` says so.

@@ -9,8 +9,8 @@ use crate::segment::Zone;
 impl Uvm {
     /// Sets the reserves of one node, in addition to those of [`Self::set_reserves`], and when the page daemon is
     /// woken for it ([`Host::wake_pagedaemon_of`](super::Host::wake_pagedaemon_of)). A page request moves on to the
-    /// next node when a node has no more free pages than these; lists leave both reserves alone. Drains the caches.
-    /// Allocates memory.
+    /// next node when a node has no more free pages than these. A list leaves the sum of the node's `pagedaemon` and
+    /// `kernel` reserves free. Drains the caches. Allocates memory.
     pub fn set_node_reserves(&mut self, node: u32, reserves: Reserves) {
         self.node_reserves.set(node, reserves);
         self.drain_caches();

@@ -20,7 +20,8 @@ impl Uvm {
     ///
     /// # Errors
     /// [`UvmError::FreeList`], [`UvmError::Avail`]; [`UvmError::Overlap`] names the segment that is there;
-    /// [`UvmError::Storage`] if there is no memory for the pages, or their addresses end past 2^64.
+    /// [`UvmError::Storage`] if there is no memory for the pages, or their addresses end past 2^64;
+    /// [`UvmError::Kept`] while memory must stay as it is.
     pub fn plug(&mut self, plug: &Plug) -> Result<SegmentId, UvmError> {
         self.plug_beside(plug, 0)
     }
@@ -256,7 +257,7 @@ impl Uvm {
     pub fn unplug(&mut self, range: FrameRange) -> Result<(), UvmError> {
         self.check_kept()?;
         self.check_not_lent(range)?;
-        self.check_drained(range, "idle", |info, _| info.state.is_idle())?;
+        self.check_drained(range, "neither allocated nor held back", |info, _| info.state.is_idle())?;
         self.forget(range);
         Ok(())
     }

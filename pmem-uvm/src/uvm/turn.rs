@@ -67,7 +67,7 @@ impl Uvm {
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is allocated or held back: see
     /// [`Self::retire_moving`].
     pub fn retire(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_drained(range, "idle", |info, _| info.state.is_idle())?;
+        self.check_drained(range, "neither allocated nor held back", |info, _| info.state.is_idle())?;
         self.turn(range, PageState::Retired, |_| true);
         Ok(())
     }

@@ -34,7 +34,7 @@ pub trait Chip: Send + 'static {
     /// Simulates a device's access. Returns where it goes; `None` if it is refused.
     fn access(&mut self, memory: &mut Pages, id: RequesterId, at: u64, write: bool) -> Option<u64>;
 
-    /// Makes the unit ignore all requests, or respond again.
+    /// Makes the unit ignore commands and invalidations, or carry them out again. Device accesses are not affected.
     fn stall(&mut self, stalls: bool);
 
     /// Cycles the unit's power: registers and caches are lost.

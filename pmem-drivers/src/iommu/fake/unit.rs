@@ -99,7 +99,7 @@ impl<C: Chip> Fake<C> {
         (inner.writes, inner.fails_after) = (0, writes);
     }
 
-    /// Makes the unit ignore all requests, or respond again.
+    /// Makes the unit ignore commands and invalidations, or carry them out again. Device accesses are not affected.
     pub fn stall(&self, stalls: bool) {
         self.0.lock().chip.stall(stalls);
     }

@@ -39,8 +39,8 @@ pub struct VtdChip {
 }
 
 impl VtdChip {
-    /// Creates a unit that walks tables of up to `levels` levels. With `caches_absent`, it also caches that
-    /// addresses are unmapped.
+    /// Creates a unit that walks tables of exactly `levels` levels, 3 to 5; see [`Self::width`] for more depths. With
+    /// `caches_absent`, it also caches that addresses are unmapped. `has_queue` tells whether it has an invalidation queue.
     #[must_use]
     pub fn new(levels: u8, caches_absent: bool, has_queue: bool) -> Self {
         let levels = levels.into();

@@ -14,7 +14,7 @@ pub struct FaultNote {
     pub line: u32,
     /// The record's last line in the text, inclusive.
     pub last_line: u32,
-    /// The reporter: `VT-d`, `AMD-Vi`, `SMMU` or `kernel`.
+    /// The reporter: `VT-d`, `AMD-Vi`, `SMMU` or `kernel`; `IOMMU` for something that was refused.
     pub unit: String,
     /// The requester, as the record names it; null if it names none.
     pub requester: Option<String>,
@@ -30,9 +30,10 @@ pub struct FaultNote {
 
 /// What is known besides the fault records.
 pub(crate) struct Known<'m> {
-    /// The machine in which devices are looked up: the text's own if it names devices, otherwise the one asked for.
+    /// The machine in which devices are looked up: the text's own if it names devices or has another memory map,
+    /// otherwise the one asked for.
     pub(super) machine: &'m Machine,
-    /// The machine in which addresses are looked up: the text's own if it has a memory map, otherwise the one asked
+    /// The machine in which addresses are looked up: the text's own if its memory map differs, otherwise the one asked
     /// for.
     pub(super) map: &'m Machine,
     pub(super) faults: &'m [Fault],

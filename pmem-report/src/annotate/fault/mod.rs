@@ -201,7 +201,7 @@ impl Known<'_> {
         match about {
             ReasonKind::Bus => {
                 let bus = who.map_or(String::new(), |who| format!(" {:02x}", who.address.bus));
-                note.says.push(format!("bus{bus} is not in the unit's tables yet: this says nothing of the address"));
+                note.says.push(format!("bus{bus} is not in the unit's tables yet: this says nothing about the address"));
             }
             ReasonKind::Requester => note.says.push(
                 "the unit has no entry for this requester id: an alias, a hidden function, or a device that is changing domains, which passes once its driver has one; this says nothing about the address".to_owned(),

@@ -2,8 +2,8 @@
 //! hierarchy.
 //!
 //! QEMU numbers nodes and CPUs from 0, so they are renumbered where necessary. A function for which QEMU has no device
-//! is replaced by a `pci-testdev` with the same amount of memory. The guest's firmware assigns addresses and bus
-//! numbers.
+//! is replaced by a `pci-testdev` whose BAR is as large as the function's largest memory BAR, rounded up to a power of
+//! two. The guest's firmware assigns addresses and bus numbers.
 
 mod line;
 mod nodes;

@@ -29,7 +29,8 @@ use std::collections::BTreeSet;
 pub struct PciDoctor {
     /// `nothing-wrong`, `can-be-fixed`, `no` or `not-proven`.
     pub verdict: String,
-    /// The diagnoses: damage to running functions first, then in order of function.
+    /// The diagnoses: damage to running functions first, then violations of the bus's rules, then each function's own,
+    /// and last what concerns windows, bus numbers, firmware and the sources.
     pub ailments: Vec<Diagnosis>,
     /// A shell script that applies the first remedy; null if no remedy can be scripted.
     pub fix: Option<String>,
@@ -131,7 +132,7 @@ impl PciDoctor {
             let name = names.function(*index);
             ailments.push(Diagnosis {
                 kind: "no-place".to_owned(),
-                says: format!("{name} {kind} has no place, and its size is not said: a dmesg says it"),
+                says: format!("{name} {kind} has no address, and no source gives its size; add a kernel log"),
                 function: Some(name),
                 bar: None,
                 remedy: None,
