@@ -20,7 +20,7 @@ const PACKAGES: [&str; 12] = [
 
 /// Runs one shard, `K/N`, of a package's mutants, or of every package's. Mutants that no test noticed are listed in
 /// `target/mutants/PACKAGE/mutants.out/missed.txt`; they do not fail the task, for some change nothing that anyone can
-/// observe (see docs/testing.md).
+/// observe.
 ///
 /// # Errors
 /// A message if cargo-mutants is missing, or the tests fail without any mutation.
