@@ -36,6 +36,11 @@ fn number(text: &str) -> Option<u64> {
     }
 }
 
+/// Reads a number that must fit a field of the hardware.
+fn fitting<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    number(text).and_then(|number| T::try_from(number).ok())
+}
+
 /// The value after a word and `=`, up to a comma or a blank.
 fn value<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let rest = text.split([' ', ',', '\t']).find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
@@ -107,11 +112,13 @@ impl Reader {
         if let Some(class) = words.strip_prefix("class=").and_then(|rest| rest.get(..8)) {
             let Ok(class) = u32::from_str_radix(&class.replace('-', ""), 16) else { return Verdict::Pass };
             function.class = Some(Class(class));
-        } else if let Some(command) = value(words, "cmdreg").and_then(number) {
-            function.command = Some(Command(command as u16));
+        } else if let Some(command) = value(words, "cmdreg").and_then(fitting) {
+            function.command = Some(Command(command));
         } else if let (Some(first), Some(last)) = (value(words, "secbus"), value(words, "subbus")) {
-            let (Some(first), Some(last)) = (number(first), number(last)) else { return Verdict::Pass };
-            function.below = Some((first as u8, last as u8)).filter(|(first, _)| *first > current.bus);
+            let (Some(first), Some(last)) = (fitting(first), fitting(last)) else {
+                return Verdict::Odd("bus numbers", format!("{first} to {last}: 0 to 255 are expected"));
+            };
+            function.below = Some((first, last)).filter(|(first, _)| *first > current.bus);
         } else if let Some(rest) = words.strip_prefix("map[") {
             return match map(rest, function, at) {
                 Some(()) => {
@@ -141,10 +148,10 @@ impl Reader {
             }
         } else if let Some((_, rest)) = words.split_once('=').filter(|_| words.starts_with("bus range")) {
             let buses = rest.trim().split_once('-');
-            let Some((first, last)) = buses.and_then(|(a, b)| Some((number(a)?, number(b)?))) else {
-                return Verdict::Pass;
+            let Some((first, last)) = buses.and_then(|(a, b)| Some((fitting(a)?, fitting(b)?))) else {
+                return Verdict::Odd("bus numbers", format!("{}: 0 to 255 are expected", rest.trim()));
             };
-            function.below = Some((first as u8, last as u8)).filter(|(first, _)| *first > current.bus);
+            function.below = Some((first, last)).filter(|(first, _)| *first > current.bus);
         } else {
             return Verdict::Pass;
         }
@@ -224,12 +231,10 @@ impl Reader {
             self.above.insert(name.to_owned(), above.trim().to_owned());
             return Verdict::Took;
         }
-        let Some((segment, bus)) =
-            value(says, "domain").and_then(number).zip(value(says, "bus").and_then(number))
+        let Some(bus) = value(says, "domain").and_then(fitting).zip(value(says, "bus").and_then(fitting))
         else {
             return Verdict::Pass;
         };
-        let bus = (segment as u32, bus as u8);
         self.buses.insert(name.to_owned(), bus);
         if let Some(decoded) = self.above.get(name).and_then(|above| self.decoded.remove(above)) {
             facts.pci.roots.entry(bus).or_default().extend(decoded);
@@ -305,10 +310,12 @@ impl LineReader for Reader {
                 return Verdict::Odd("PCI function", format!("no place of a function: {place}"));
             };
             let function = facts.pci.function(PciSource::Log, address, &at);
-            let half = |name| value(rest, name).and_then(number).and_then(|id| u16::try_from(id).ok());
-            let chip = value(rest, "chip").and_then(number).map(|chip| (chip as u16, (chip >> 16) as u16));
+            let half = |name| value(rest, name).and_then(fitting);
+            let chip = value(rest, "chip").and_then(fitting::<u32>);
+            // The device is in the upper half.
+            let chip = chip.map(|chip| (chip as u16, (chip >> 16) as u16));
             function.id = half("vendor").zip(half("device")).or(chip);
-            function.class = value(rest, "class").and_then(number).map(|class| Class(class as u32));
+            function.class = value(rest, "class").and_then(fitting).map(Class);
             let is_bound = !driver.starts_with("none") && !driver.contains(' ');
             function.driver =
                 is_bound.then(|| driver.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned());
@@ -422,5 +429,14 @@ mod tests {
         {
             assert_eq!(facts(&format!("{begin}{odd}\n")), 1, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_not_cut_to_size() {
+        let begin = "found->\tvendor=0x8086, dev=0x1521\n\tdomain=0, bus=1, slot=0, func=0\n";
+        let facts = read(&format!("{begin}\tsecbus=258, subbus=259\n\tcmdreg=0x10107, statreg=0\n"));
+        let bridge = at(&facts, "0000:01:00.0");
+        assert_eq!((bridge.below, bridge.command), (None, None));
+        assert_eq!(facts.heard.iter().map(|heard| heard.odd.len()).sum::<usize>(), 1, "the bus numbers");
     }
 }

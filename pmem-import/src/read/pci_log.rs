@@ -134,6 +134,7 @@ impl Reader {
         let at = line.place();
         if let Some(rest) = rest.strip_prefix('[')
             && let Some((vendor, device)) = rest.get(..9).and_then(|id| id.split_once(':'))
+            && vendor.len() == 4
             && rest[9..].starts_with("] type ")
         {
             let (Some(vendor), Some(device)) = (hex(vendor), hex(device)) else { return Verdict::Pass };
