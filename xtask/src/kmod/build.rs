@@ -91,6 +91,18 @@ pub fn library(kernel: &Kernel) -> Result<PathBuf> {
     library_with(&flags(kernel))
 }
 
+/// Builds the libraries of several kernels side by side: most of the time is linking, which uses one processor.
+pub fn libraries(kernels: &[Kernel]) -> Result {
+    ensure_sources()?;
+    let mut all: Vec<String> = kernels.iter().map(flags).collect();
+    all.sort_unstable();
+    all.dedup();
+    std::thread::scope(|scope| {
+        let builds: Vec<_> = all.iter().map(|flags| scope.spawn(|| library_with(flags).map(drop))).collect();
+        builds.into_iter().try_for_each(|build| build.join().map_err(|_| "a build was lost".to_owned())?)
+    })
+}
+
 /// Builds the library, once for each set of flags.
 pub fn library_with(flags: &str) -> Result<PathBuf> {
     ensure_sources()?;
@@ -140,6 +152,15 @@ fn copy_changed(from: &Path, to: &Path) -> Result {
     }
 }
 
+/// Returns the command that builds targets in a folder with the kernel's own makefiles, on all processors.
+pub fn kbuild(kernel: &Kernel, place: &Path) -> Command {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut make = Command::new("make");
+    make.arg(format!("-j{processors}")).arg("-C").arg(&kernel.headers);
+    make.arg(format!("M={}", place.display()));
+    make
+}
+
 /// Builds `pmem_arena.ko` for a kernel, checks it, and returns its path.
 pub fn build(kernel: &Kernel, lab: &Path, variant: Variant) -> Result<PathBuf> {
     let library = library(kernel)?;
@@ -149,9 +170,11 @@ pub fn build(kernel: &Kernel, lab: &Path, variant: Variant) -> Result<PathBuf> {
 /// Builds the module with a library that exists already.
 pub fn build_with(kernel: &Kernel, library: &Path, place: &Path, variant: Variant) -> Result<PathBuf> {
     sources(place, library)?;
-    let mut make = Command::new("make");
-    make.arg("-s").arg("-C").arg(&kernel.headers).arg(format!("M={}", place.display()));
-    check(&format!("pmem_arena.ko for {}", kernel.release), make.args(variant.arguments()).arg("modules"))?;
+    let mut make = kbuild(kernel, place);
+    check(
+        &format!("pmem_arena.ko for {}", kernel.release),
+        make.arg("-s").args(variant.arguments()).arg("modules"),
+    )?;
     let module = place.join("pmem_arena.ko");
     eprintln!("{}", object::examine(kernel, &module)?);
     Ok(module)

@@ -1,11 +1,10 @@
 //! Compiles the module against headers as other kernels have them, without needing those kernels.
 
-use super::build::{Variant, library, sources};
+use super::build::{Variant, kbuild, library, sources};
 use super::kernel::Kernel;
 use crate::run::{Result, check, output, root};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// A change of a kernel interface: the headers it is in, and the replacements in their text.
 struct Change {
@@ -88,8 +87,7 @@ fn original(kernel: &Kernel, name: &str) -> Result<String> {
 
 fn compile(kernel: &Kernel, place: &Path, overlay: &Path, change: &Change) -> Result {
     let make = |what: &str| {
-        let mut make = Command::new("make");
-        make.arg("-C").arg(&kernel.headers).arg(format!("M={}", place.display()));
+        let mut make = kbuild(kernel, place);
         // Searched before all other include paths.
         make.arg(format!("CC=gcc -I{}", overlay.display())).arg(what);
         make

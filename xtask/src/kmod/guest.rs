@@ -1,5 +1,6 @@
 //! A kernel in QEMU with the module, the programs that test it, and a script as the first process.
 
+use super::build::kbuild;
 use super::kernel::Kernel;
 use crate::run::{Result, cargo, check, output, root};
 use std::fs::{self, File};
@@ -108,9 +109,7 @@ pub fn driver(kernel: &Kernel, lab: &Path) -> Result<PathBuf> {
     for name in ["driver.c", "Kbuild"] {
         fs::copy(from.join(name), place.join(name)).map_err(|e| format!("{name}: {e}"))?;
     }
-    let mut make = Command::new("make");
-    make.arg("-s").arg("-C").arg(&kernel.headers).arg(format!("M={}", place.display())).arg("modules");
-    check("the tests' driver", &mut make)?;
+    check("the tests' driver", kbuild(kernel, &place).args(["-s", "modules"]))?;
     Ok(place.join("driver.ko"))
 }
 

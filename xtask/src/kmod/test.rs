@@ -122,9 +122,10 @@ pub fn run(trial: &Trial) -> Result {
     } else {
         trial.series.iter().map(|series| (series.clone(), String::new())).collect()
     };
+    let kernels = chosen.iter().map(|(series, _)| Kernel::debian(series)).collect::<Result<Vec<Kernel>>>()?;
+    build::libraries(&kernels)?;
     let mut ready = Vec::new();
-    for (series, append) in chosen {
-        let kernel = Kernel::debian(&series)?;
+    for ((series, append), kernel) in chosen.into_iter().zip(kernels) {
         let lab = lab(&series);
         std::fs::create_dir_all(&lab).map_err(|e| e.to_string())?;
         let image = kernel.image(&lab)?;
