@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* PCI functions, their BARs, and the windows that these are in; and what happens to them. */
+/* PCI functions, their BARs, the windows that contain these, and what happens to them. */
 #define pr_fmt(fmt) "pmem_arena: " fmt
 
 #include <linux/ioport.h>
@@ -21,6 +21,7 @@ struct pci_dev *devices_of(u64 device)
 	return pci_get_domain_bus_and_slot(device >> 24, device >> 16 & 0xff, device >> 8 & 0xff);
 }
 
+/* Returns whether a memory BAR is in the kernel's resource tree and contains a range. */
 static bool holds(struct pci_dev *dev, int bar, u64 start, u64 last)
 {
 	struct resource *resource = &dev->resource[bar];
@@ -56,7 +57,7 @@ bool devices_describe(struct pci_dev *dev, int bar, struct pmem_claim *claim)
 	pci_bus_for_each_resource(bus, window, i) {
 		if (!window || !(window->flags & IORESOURCE_MEM) || window->start > resource->start || window->end < resource->end)
 			continue;
-		/* A bus without a bridge has all there is: no window. */
+		/* A root bus without a known window has the whole address space, which is no window. */
 		if (window == &iomem_resource)
 			continue;
 		claim->window_start = window->start;
@@ -103,7 +104,7 @@ static bool take(struct spans *spans, u64 start, u64 last, u32 kind)
 	return true;
 }
 
-/* The next resource in the order of the tree, its children first unless they are not to be looked at. */
+/* Returns the next resource below `top` in depth-first order, NULL after the last. `skips_children` leaves out the children of `at`. */
 static struct resource *after(struct resource *at, struct resource *top, bool skips_children)
 {
 	if (at->child && !skips_children)
@@ -113,7 +114,10 @@ static struct resource *after(struct resource *at, struct resource *top, bool sk
 	return at == top ? NULL : at->sibling;
 }
 
-/* One of the root's children: what of it is a bus's window or memory, however deep; the rest is reserved, or what it is itself. */
+/*
+ * Stores the spans of one child of the root. A PCI bus or memory is one span. Anything else is reserved, except for the buses and memory
+ * that it contains at any depth.
+ */
 static bool take_tree(struct spans *spans, struct resource *top)
 {
 	u32 own = is_memory(top) ? 1 : is_bus(top) ? 4 : 2;
@@ -142,7 +146,7 @@ int devices_spans(struct pmem_span *all, u32 room)
 	struct resource *at;
 	bool fits = true;
 
-	/* What is not taken in stays as it is; but who asks what there is would not be told of it. */
+	/* Keep rescans out: a window that is missed here would keep its memory types, but no arena would list it. */
 	pci_lock_rescan_remove();
 	for (at = iomem_resource.child; at && fits; at = at->sibling)
 		fits = take_tree(&spans, at);
@@ -155,14 +159,14 @@ int devices_spans(struct pmem_span *all, u32 room)
 static struct {
 	u64 device;
 	u32 state, all;
-} ending; /* under `worker_lock`; the library may still look at it if it does not answer */
+} ending; /* guarded by `worker_lock`; static, because a thread that does not answer may still read it */
 
 static long run_end(void *unused)
 {
 	return pmem_arena_end(ending.device, ending.state, ending.all);
 }
 
-/* Before a probe the device's lock is held, and that of requests is taken: nobody takes them the other way round. */
+/* Ends the claims over a function. Before a probe, the caller holds the device's lock; nobody takes that while holding `worker_lock`. */
 static void end_claims(struct pci_dev *dev, u32 state, bool all)
 {
 	long stay;
@@ -174,7 +178,7 @@ static void end_claims(struct pci_dev *dev, u32 state, bool all)
 	stay = worker_call(run_end, NULL);
 	mutex_unlock(&worker_lock);
 	if (stay > 0)
-		pr_warn("%s: a driver is bound over %ld forced claims, which stay\n", pci_name(dev), stay);
+		pr_warn("%s: a driver is bound; forced claims that stay: %ld\n", pci_name(dev), stay);
 }
 
 static int happens(struct notifier_block *unused, unsigned long what, void *data)
@@ -186,12 +190,12 @@ static int happens(struct notifier_block *unused, unsigned long what, void *data
 		end_claims(dev, PMEM_ARENA_STATE_BOUND, false);
 		break;
 	case BUS_NOTIFY_DEL_DEVICE:
-	/* Once more when nobody can find it any more: a claim may have come in between. */
+	/* Once more when nobody can find it any more: a claim may have been made in between. */
 	case BUS_NOTIFY_REMOVED_DEVICE:
 		end_claims(dev, PMEM_ARENA_STATE_REMOVED, true);
 		break;
 	case BUS_NOTIFY_ADD_DEVICE:
-		/* What is found by a rescan may have moved others. */
+		/* The rescan that found it may have moved the BARs of others. */
 		worker_settle_soon();
 		break;
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* /dev/pmem_arena: who may open it, and what is wrong with a call before anybody looks at what it asks. */
+/* /dev/pmem_arena: its open files, who may use it, and the checks that every ioctl must pass before its request is carried out. */
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -17,7 +17,7 @@
 
 struct session {
 	u64 id;
-	u32 ended; /* its claims that ended with their device */
+	u32 ended; /* how many of its claims ended with their device and are not released yet */
 	wait_queue_head_t wait;
 	struct list_head link;
 };
@@ -92,13 +92,14 @@ static long device_ioctl(struct file *file, unsigned int number, unsigned long u
 	if (!arg)
 		return -ENOMEM;
 	done = -EFAULT;
-	/* What cannot be told is not done: it is written back once before. */
+	/* Write it back once before acting: a request whose result cannot be delivered must not be carried out. */
 	if (copy_from_user(arg, at, size) || copy_to_user(at, arg, size))
 		goto out;
 	done = -EINVAL;
 	if (arg->head.version != PMEM_ARENA_VERSION || arg->head.size != size)
 		goto out;
 	done = requests_carry_out(session->id, command, arg);
+	/* Only a claim must be undone: without its id, the caller could never release it. */
 	if (copy_to_user(at, arg, size) && !done) {
 		done = -EFAULT;
 		if (command->op == PMEM_OP_ALLOC)

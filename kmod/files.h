@@ -3,9 +3,10 @@
 #ifndef PMEM_ARENA_FILES_H
 #define PMEM_ARENA_FILES_H
 
+/* Creates the device. Returns 0 or a negative errno. */
 int files_start(void);
 void files_stop(void);
-/* The library is dead: everybody who waits is told. */
+/* Wakes everyone who polls, because the library is dead. */
 void files_tell_all(void);
 
 #endif

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* How a window's registers encode what it forwards, and the order in which they can be changed. */
 #include <linux/pci_regs.h>
 
 #include "forwards.h"
 #include "pmem_arena.h"
 
+/* The values of a window's registers. */
 struct values {
 	u32 pair, upper[2];
 };
@@ -41,7 +43,7 @@ struct layout layout_of(u32 kind, bool wide)
 	return layout;
 }
 
-/* Writes one of the three, and reads it back: what a bridge does not take, or what nobody answers, is an error. */
+/* Writes one of the three registers and reads it back. It is an error if the bridge ignores the write or does not answer. */
 static int write_register(struct pci_dev *bridge, const struct layout *layout, int which, u32 value)
 {
 	u32 at = which ? layout->upper[which - 1] : layout->pair, size = which ? layout->upper_size : layout->size;
@@ -66,7 +68,7 @@ static int read_values(struct pci_dev *bridge, const struct layout *layout, stru
 	return 0;
 }
 
-/* What is forwarded with such values. */
+/* Returns what a window with these values forwards. */
 static struct span decoded(const struct layout *layout, const struct values *values)
 {
 	return (struct span){
@@ -75,7 +77,7 @@ static struct span decoded(const struct layout *layout, const struct values *val
 	};
 }
 
-/* The values for a span; the bits of the pair that are no addresses stay. */
+/* Returns the values that forward a span. The bits of `pair` that hold no address bits stay. */
 static struct values encoded(const struct layout *layout, struct span span, u32 pair)
 {
 	struct values values = { pair & ~(layout->base | layout->limit), {} };
@@ -110,12 +112,13 @@ static u32 value_of(const struct values *values, int which)
 	return which ? values->upper[which - 1] : values->pair;
 }
 
-/* One register, 0 for the pair, 1 and 2 for the upper halves, and what it gets. */
+/* One write: the register, 0 for the pair, 1 and 2 for the upper halves of base and limit, and its new value. */
 struct step {
 	int which;
 	u32 value;
 };
 
+/* Carries out the writes, without those that change nothing. */
 static int write_steps(struct pci_dev *bridge, const struct layout *layout, struct values now, const struct step *steps, int count)
 {
 	int i, error;
@@ -131,7 +134,7 @@ static int write_steps(struct pci_dev *bridge, const struct layout *layout, stru
 	return 0;
 }
 
-/* Whether all that is forwarded on the way lies within a bound, and covers what is to be kept. */
+/* Returns whether the window, after each of the writes, forwards all of `keep` and nothing outside `bound`. */
 static bool is_safe(const struct layout *layout, struct values now, const struct step *steps, int count, struct span bound, struct span keep)
 {
 	int i;
@@ -148,8 +151,8 @@ static bool is_safe(const struct layout *layout, struct values now, const struct
 }
 
 /*
- * What forwards nothing that is used is closed on the way. The limit's upper half is nothing from before the pair closes until all else is
- * written: a half-written address would forward all that lies between.
+ * A window behind which nothing is used is closed on the way. The upper half of the limit is 0 from before the pair closes until everything
+ * else is written. Otherwise a half-written address would make it forward everything in between.
  */
 static int write_closed(struct pci_dev *bridge, const struct layout *layout, struct values now, const struct values *to)
 {
@@ -161,7 +164,7 @@ static int write_closed(struct pci_dev *bridge, const struct layout *layout, str
 
 int forward(struct pci_dev *bridge, const struct layout *layout, struct span keep, struct span span, const char **why)
 {
-	/* The orders in which three registers can be written. */
+	/* All orders in which three registers can be written. The first one that is safe after every write is used. */
 	static const u8 orders[6][3] = { { 0, 1, 2 }, { 1, 2, 0 }, { 2, 1, 0 }, { 1, 0, 2 }, { 2, 0, 1 }, { 0, 2, 1 } };
 	struct values now, to;
 	struct span bound, has;
@@ -172,10 +175,11 @@ int forward(struct pci_dev *bridge, const struct layout *layout, struct span kee
 		return -EIO;
 	to = encoded(layout, span, now.pair);
 	has = decoded(layout, &now);
-	*why = "the bridge does not take it";
+	*why = "the bridge did not accept a register value";
 	keep = both(keep, has);
 	if (!is_open(keep))
 		return write_closed(bridge, layout, now, &to);
+	/* What may be forwarded on the way: the smallest range that contains both. */
 	bound = is_open(span) ? (struct span){ span.start < has.start ? span.start : has.start, span.last > has.last ? span.last : has.last } :
 				has;
 	for (i = 0; i < 6; i++) {
@@ -186,6 +190,6 @@ int forward(struct pci_dev *bridge, const struct layout *layout, struct span kee
 		if (is_safe(layout, now, steps, 3, bound, keep))
 			return write_steps(bridge, layout, now, steps, 3);
 	}
-	*why = "not without a pause for what is behind it: both halves of an address change";
+	*why = "this would cut off what is behind it for a moment, because both halves of an address change";
 	return -EBUSY;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* What differs from kernel to kernel. */
+/* Differences between kernels. */
 #include <linux/cpumask.h>
 #include <linux/irqflags.h>
 #include <linux/syscore_ops.h>
@@ -43,7 +43,7 @@ int kernel_core_size(unsigned int cpu)
 	return cpumask_weight(cpu_smt_mask(cpu));
 }
 #else
-/* On this processor alone, which is `cpu`: kernels that cannot stop a core have no threads that share one, or have them unbuilt. */
+/* Without stop_core_cpuslocked(), before kernel 5.19 or without CONFIG_SCHED_SMT: only on this processor, which is `cpu`. */
 void kernel_stop_core(unsigned int cpu, cpu_stop_fn_t run, void *arg)
 {
 	unsigned long flags;

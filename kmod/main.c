@@ -33,7 +33,7 @@ static int may_load(void)
 		return -ENODEV;
 	}
 	if (security_locked_down(LOCKDOWN_MSR)) {
-		pr_err("the kernel is locked down: registers are not to be written\n");
+		pr_err("the kernel is locked down, so registers cannot be written\n");
 		return -EPERM;
 	}
 	if (msr_read(MSR_DEF, &def) || !(def & REGISTER_ON)) {
@@ -42,10 +42,10 @@ static int may_load(void)
 	}
 	if (boot_cpu_has(X86_FEATURE_HYPERVISOR)) {
 		if (!force) {
-			pr_err("this is a virtual machine, where MTRRs may have no effect: force=1 loads all the same\n");
+			pr_err("in a virtual machine MTRRs may have no effect; to load anyway, pass force=1\n");
 			return -ENODEV;
 		}
-		pr_warn("this is a virtual machine: MTRRs may have no effect\n");
+		pr_warn("in a virtual machine MTRRs may have no effect\n");
 	}
 	return 0;
 }
@@ -64,7 +64,7 @@ static long run_start(void *arg)
 	return pmem_arena_start(shape.width, start->spans, start->count);
 }
 
-/* Builds the manager from what the kernel knows. */
+/* Starts the library, which builds its manager from the kernel's resource tree. */
 static int start_library(void)
 {
 	struct start *start = kvzalloc(sizeof(*start), GFP_KERNEL);
@@ -79,12 +79,13 @@ static int start_library(void)
 		mutex_unlock(&worker_lock);
 	}
 	memory_loaded();
+	/* A thread that did not answer may still read it. */
 	if (error != -ETIMEDOUT)
 		kvfree(start);
 	return error;
 }
 
-/* A kernel that is started in place of this one would take what is left for the firmware's. */
+/* Restores the registers before a reboot. A kernel started by kexec would take what is left in them for the firmware's settings. */
 static int ends(struct notifier_block *unused, unsigned long what, void *data)
 {
 	processors_give_back();
@@ -117,7 +118,7 @@ static int __init pmem_arena_init(void)
 	error = files_start();
 	if (error)
 		goto no_files;
-	/* What the firmware left unequal is made equal. */
+	/* The firmware may have left processors unequal: make them equal. */
 	processors_doubt();
 	register_reboot_notifier(&end);
 	pr_info("%u variable registers, %u address bits, %u processors\n", shape.variable, shape.width, num_online_cpus());
@@ -146,5 +147,5 @@ static void __exit pmem_arena_exit(void)
 
 module_init(pmem_arena_init);
 module_exit(pmem_arena_exit);
-MODULE_DESCRIPTION("A manager of physical address space: memory types by MTRRs");
+MODULE_DESCRIPTION("Manager of physical address space: memory types through MTRRs");
 MODULE_LICENSE("Dual MIT/GPL");

@@ -17,7 +17,7 @@ MODULE_PARM_DESC(fail_alloc, "for tests: 1 makes the kernel's allocator fail, 2 
 
 static char *reserve;
 static struct gen_pool *pool;
-static u64 taken, most;
+static u64 taken, most; /* bytes: in the current request, and the most in any */
 
 void *pmem_kernel_alloc(__u64 size, __u64 align)
 {
@@ -26,12 +26,12 @@ void *pmem_kernel_alloc(__u64 size, __u64 align)
 	taken += size;
 	if (taken > most)
 		most = taken;
-	/* kvmalloc's memory is aligned to 8, and to its size where that is a power of two. */
+	/* kvmalloc() aligns to 8 bytes at least, and to the size if that is a power of two. */
 	if (!fail_alloc && align <= 8)
 		at = kvmalloc(size, GFP_KERNEL | __GFP_NOWARN);
 	if (at)
 		return at;
-	/* Its pieces are multiples of 64 bytes. */
+	/* The reserve is cut in multiples of 64 bytes, so its pieces are aligned to 64. */
 	return align <= 64 && fail_alloc < 2 ? (void *)gen_pool_alloc(pool, size) : NULL;
 }
 
@@ -67,7 +67,7 @@ void memory_loaded(void)
 
 void memory_stop(void)
 {
-	/* After a panic some of it may still be in use; the pool would not go then. */
+	/* After a panic, some of it may still be in use, and gen_pool_destroy() must not be called then. */
 	if (pool && gen_pool_avail(pool) == gen_pool_size(pool))
 		gen_pool_destroy(pool);
 	vfree(reserve);

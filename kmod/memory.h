@@ -2,23 +2,25 @@
 /*
  * The library's memory.
  *
- * The library cannot be told that there is none. So there is a reserve, set aside at load, from which it is served when the
- * kernel has nothing left; and a request that could take more is refused with ENOMEM before it begins once half of the reserve
- * is in use. Half of it is many times what any request takes (`most_memory`), and giving back is never refused.
+ * The library cannot handle a failed allocation. So the module sets a reserve aside at load, and uses it when the kernel's allocator has
+ * nothing. Once more than half of the reserve is in use, a request that needs memory is refused with ENOMEM before it begins. Half of the
+ * reserve is many times what any request takes (`most_memory`), and giving back is never refused.
  */
 #ifndef PMEM_ARENA_MEMORY_H
 #define PMEM_ARENA_MEMORY_H
 
 #include <linux/types.h>
 
+/* Sets the reserve aside. Returns 0 or -ENOMEM. */
 int memory_start(void);
 void memory_stop(void);
-/* A request begins. */
+/* Begins to measure a request. */
 void memory_begin(void);
+/* Returns whether at least half of the reserve is free. */
 bool memory_is_there(void);
-/* The most that any request took since it was loaded. */
+/* Returns the most that any request has used since load, in bytes. */
 u64 memory_most(void);
-/* Loading has ended: what that took counts for none. */
+/* Ends loading, whose use of memory does not count. */
 void memory_loaded(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* Processors that come online, and that wake up: what they are given is not what all have. */
+/* Processors that come online or wake up: the kernel may give them other registers than the rest have. */
 #define pr_fmt(fmt) "pmem_arena: " fmt
 
 #include <linux/cpu.h>
@@ -18,12 +18,12 @@
 /*
  * Coming online.
  *
- * What the new one was given is the kernel's copy, or what it had when it went. On its own thread, before programs run there, it
- * gets what the first processor has. That cannot change meanwhile: the lock of hot-plug is held for writing, and whoever writes
- * registers on all processors takes it for reading. No other lock is needed, and none is taken.
+ * A new processor has the registers of the kernel's copy, or those that it had when it went offline. On its hot-plug thread, before
+ * programs run there, it gets the registers of the first other processor online. Those cannot change meanwhile: the hot-plug lock is held
+ * for writing, and whoever writes registers on all processors takes it for reading. So no other lock is needed, and none is taken.
  */
 
-static struct pmem_image reference; /* under the lock of hot-plug, as the next two */
+static struct pmem_image reference; /* guarded by the hot-plug lock, like the next two */
 static struct meeting joining;
 static DEFINE_PER_CPU(struct place, places);
 
@@ -55,7 +55,7 @@ static int processor_online(unsigned int cpu)
 	if (!registers_differ(here, &reference, &found))
 		return 0;
 	found.cpu = cpu;
-	processors_say("and gets", &found);
+	processors_say("changing it to", &found);
 	meeting_begin(&joining, NULL, &reference);
 	kernel_stop_core(cpu, join_here, &cpu);
 	if (meeting_result(&joining))
@@ -68,9 +68,9 @@ static int processor_online(unsigned int cpu)
 /*
  * Sleep.
  *
- * The first processor gets the kernel's copy on waking, before its callbacks run; some kernels give it to all once more after the
- * others are online again. So what it held is kept, and written when the first is back, and after the last is, both before
- * any program runs.
+ * On waking, the first processor gets the kernel's copy before the callbacks run. Some kernels write it to all processors once more after
+ * the others are back online. So the registers are saved before sleep and written twice: when the first processor is back, and after the
+ * last one is. Both happen before any program runs.
  */
 
 static struct pmem_image asleep;
@@ -101,16 +101,16 @@ static int wake_here(void *unused)
 	return 0;
 }
 
-/* Every processor is online again, and no program runs yet. */
+/* Called when every processor is back online, and no program runs yet. */
 static int all_awake(struct device *device)
 {
-	static struct reading reading; /* one wakes up at a time */
+	static struct reading reading; /* static for its size; only one resume runs at a time */
 	struct pmem_difference found;
 
 	if (!has_slept || processors_read(&reading, waking_room))
 		return 0;
 	if (reading.differ || registers_differ(&reading.boot, &asleep, &found)) {
-		pr_info("the kernel woke up with its own registers: they are as before sleep again\n");
+		pr_info("the registers changed during sleep; restoring them\n");
 		meeting_begin(&joining, NULL, &asleep);
 		stop_machine(wake_here, NULL, cpu_online_mask);
 		if (meeting_result(&joining))

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
-/* What registers.c, rendezvous.c and forwards.c are made of: the machine's instructions and registers in the kernel, recorded ones on the host. */
+/*
+ * What registers.c, rendezvous.c and forwards.c use of the machine: real instructions and registers in the kernel, simulated ones on the
+ * host.
+ */
 #ifndef PMEM_ARENA_PLATFORM_H
 #define PMEM_ARENA_PLATFORM_H
 
@@ -20,7 +23,7 @@
 #define CR0_NW X86_CR0_NW
 #define CR4_PGE X86_CR4_PGE
 
-/* From 6.16 on they have other names. */
+/* Kernel 6.16 renamed these. */
 #ifdef HAS_RDMSRQ
 #define rdmsrl_safe rdmsrq_safe
 #define wrmsrl_safe wrmsrq_safe
@@ -40,7 +43,7 @@ static inline int msr_write(u32 msr, u64 value)
 }
 #endif
 
-/* Not the kernel's own: they may keep bits set, or remember what they wrote. */
+/* Not the kernel's own functions: those may keep bits set, or cache what they wrote. */
 static inline unsigned long cr0_get(void)
 {
 	unsigned long value;
@@ -79,7 +82,7 @@ static inline void wbinvd_here(void)
 	asm volatile("wbinvd" ::: "memory");
 }
 
-/* A register of 2 or 4 bytes in configuration space. 0, or not. */
+/* Reads a register of 2 or 4 bytes in configuration space. Returns 0, or an error code that is not 0. */
 static inline int config_read(struct pci_dev *dev, u32 at, u32 size, u32 *value)
 {
 	u16 word = 0;

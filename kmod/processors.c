@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* All processors: reading them, and changing them together. */
+/* All processors: reading their registers, and changing them together. */
 #define pr_fmt(fmt) "pmem_arena: " fmt
 
 #include <linux/cpu.h>
@@ -17,7 +17,7 @@
 #include "worker.h"
 
 static u64 last_rendezvous; /* nanoseconds */
-static bool uneven; /* some differed when they were last looked at */
+static bool uneven; /* some processors differ, or may differ */
 
 atomic_t processors_mended;
 
@@ -27,7 +27,7 @@ void processors_doubt(void)
 	worker_settle_soon();
 }
 
-/* Where each processor puts what it holds: every reader has its own, and so waits for none. */
+/* Where each processor stores what it reads. Each reader has its own, so readers do not wait for each other. */
 struct seeing {
 	struct pmem_image *seen;
 	atomic_t unreadable;
@@ -82,13 +82,13 @@ int processors_read(struct reading *reading, struct pmem_image *seen)
 
 static struct pmem_image *library_room, *programming_room;
 
-/* The boot processor took neither the new registers nor the old ones: those are what all are to have, and not what it has. */
+/* The boot processor accepted neither the new registers nor the old ones. All must then get the old ones, `good`, not what it holds. */
 static bool is_broken;
 static struct pmem_image good;
 
 long pmem_kernel_read(struct pmem_image *image)
 {
-	static struct reading reading; /* on the library's thread alone: 1 KiB */
+	static struct reading reading; /* only the library's thread uses it; at 1 KiB it is large for a stack */
 	int error = READ_ONCE(is_broken) ? -ENXIO : processors_read(&reading, library_room);
 
 	if (!error)
@@ -96,7 +96,8 @@ long pmem_kernel_read(struct pmem_image *image)
 	return error;
 }
 
-static DEFINE_MUTEX(programming); /* guards these: the library's thread, and who gives back once it is dead */
+/* Guards what follows, for the library's thread and for those who make processors equal or give back without it. */
+static DEFINE_MUTEX(programming);
 static DEFINE_PER_CPU(struct place, places);
 static struct meeting meeting;
 static struct written written;
@@ -107,14 +108,17 @@ static int meet_here(void *unused)
 	unsigned int cpu = smp_processor_id();
 	bool is_first = cpu == cpumask_first(cpu_online_mask);
 
-	/* Inside stop_machine none comes or goes. */
+	/* During stop_machine() no processor goes online or offline, so all have the same count. */
 	meet(&meeting, this_cpu_ptr(&places), cpu, num_online_cpus(), is_first);
 	if (is_first && !meeting_result(&meeting))
 		kernel_told(meeting.to);
 	return 0;
 }
 
-/* Holds `programming`. */
+/*
+ * Changes all processors from `from` to `to`, and logs those that differed or refused. If `from` is NULL, they may hold anything. Returns
+ * like pmem_kernel_program(). The caller holds `programming`.
+ */
 static int program(const struct pmem_image *from, const struct pmem_image *to)
 {
 	unsigned int cpu;
@@ -145,6 +149,7 @@ static int program(const struct pmem_image *from, const struct pmem_image *to)
 	cpus_read_unlock();
 	if (!result && from)
 		written_note(&written, from, to);
+	/* Some processor did not accept `from` again. If it is the boot processor, its registers are no longer what all should have. */
 	if (result == -ENXIO) {
 		struct pmem_difference found;
 
@@ -173,13 +178,13 @@ void pmem_kernel_refused(struct pmem_difference *difference)
 
 bool processors_mend(void)
 {
-	static struct reading reading; /* under `programming`, as the room */
+	static struct reading reading; /* guarded by `programming`, like the room */
 	bool left;
 
 	if (!READ_ONCE(uneven))
 		return false;
 	mutex_lock(&programming);
-	/* Before it is looked at: who doubts meanwhile is not forgotten. */
+	/* Clear it before checking, so that a doubt raised meanwhile is not lost. */
 	WRITE_ONCE(uneven, false);
 	if (is_broken && !program(NULL, &good))
 		WRITE_ONCE(is_broken, false);
@@ -191,7 +196,7 @@ bool processors_mend(void)
 	return left;
 }
 
-/* Holds `programming`. */
+/* The caller holds `programming`. */
 static void forget(void)
 {
 	written.variable = written.fixed = written.def = 0;
@@ -199,7 +204,7 @@ static void forget(void)
 
 int processors_give_back(void)
 {
-	static struct reading reading; /* under `programming`, as the next */
+	static struct reading reading; /* guarded by `programming`, like the next */
 	static struct pmem_image to;
 	int error;
 
@@ -210,7 +215,7 @@ int processors_give_back(void)
 	if (!error && (written_back(&written, &reading.boot, &to) || reading.differ)) {
 		error = program(&reading.boot, &to);
 		if (!error)
-			pr_info("what was written is given back\n");
+			pr_info("the registers that the module wrote are restored\n");
 	}
 	if (!error)
 		forget();

@@ -1,40 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
-/* All processors: reading them, and changing them together. */
+/* All processors: reading their registers, and changing them together. */
 #ifndef PMEM_ARENA_PROCESSORS_H
 #define PMEM_ARENA_PROCESSORS_H
 
 #include "registers.h"
 
-/* What was found when all were read. */
+/* What was found when all processors were read. */
 struct reading {
-	struct pmem_image boot; /* what all are to have: the first processor's */
-	u32 online;
-	u32 differ; /* how many have another effect */
-	u32 mended; /* how often one was made equal */
-	u64 rendezvous; /* nanoseconds that the last one took */
-	struct pmem_difference first;
+	struct pmem_image boot; /* the registers of the first online processor, which all should have */
+	u32 online; /* number of processors online */
+	u32 differ; /* how many of them differ from the first in effect */
+	u32 mended; /* processors_mended */
+	u64 rendezvous; /* how long the last change took, in nanoseconds */
+	struct pmem_difference first; /* the first difference; msr 0 if there is none */
 };
 
-/* How often a processor was found to differ, and was made equal. */
+/* How often a processor was found to differ and was made equal, since load. */
 extern atomic_t processors_mended;
-/* Tells people of one that differs. */
+/* Logs a register in which a processor differs. `what` introduces the other value. */
 void processors_say(const char *what, const struct pmem_difference *difference);
 
-/* Finds out what registers there are. */
+/* Finds out which registers exist. Returns 0 or a negative errno. */
 int processors_start(void);
 void processors_stop(void);
 
-/* Room for a reader: an image for each processor. The caller frees it (kvfree). */
+/* Allocates room for one reader, an image for each processor; NULL without memory. The caller frees it with kvfree(). */
 struct pmem_image *processors_room(void);
-/* Reads all; 0 or -EIO. Waits for no request, and for no other reader. */
+/* Reads all processors. Returns 0, or -EIO if a register cannot be read. Waits neither for requests nor for other readers. */
 int processors_read(struct reading *reading, struct pmem_image *seen);
-/* One may differ: it is looked at soon. */
+/* Says that a processor may differ: processors_mend() will soon check. */
 void processors_doubt(void);
-/* Makes those equal that differ. Whether any is left that does. */
+/* Makes processors equal that differ. Returns whether this must be tried again. */
 bool processors_mend(void);
-/* Gives back all that was written, without the library. 0, or why it cannot be done now. */
+/* Gives back everything that was written, without the library. Returns 0, or a negative errno if that is not possible now. */
 int processors_give_back(void);
-/* What was written is as it is to be, from now on. */
+/* Forgets what was written: the registers are as they should be, and nothing is left to give back. */
 void processors_forget(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* The registers of one processor, and what was written to them. */
+/* The MTRRs of one processor, and a record of what was written to them. */
 #include "registers.h"
 
 struct shape shape;
@@ -10,7 +10,7 @@ static const u32 fixed_msrs[FIXED] = {
 	0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
 };
 
-/* Reads one; keeps the number of the first that is not there. */
+/* Reads one register. Stores in `bad` the number of the first that cannot be read. */
 static void read_one(u32 msr, __u64 *value, u32 *bad)
 {
 	u64 read = 0;
@@ -34,7 +34,7 @@ u32 registers_read(struct pmem_image *image)
 		read_one(MSR_MASK(i), &image->mask[i], &bad);
 	}
 	if (shape.is_amd) {
-		/* Guests may lack these; they are not written, and none is needed. */
+		/* Guests may lack these. They are only read, and none is required. */
 		read_one(MSR_SYSCFG, &image->syscfg, &unneeded);
 		read_one(MSR_TOM, &image->top_mem, &unneeded);
 		read_one(MSR_TOM2, &image->top_mem2, &unneeded);
@@ -42,6 +42,7 @@ u32 registers_read(struct pmem_image *image)
 	return bad;
 }
 
+/* Writes one register. Stores in `bad` the number of the first that was refused. */
 static void write_one(u32 msr, u64 value, u32 *bad)
 {
 	if (msr_write(msr, value) && !*bad)
@@ -59,7 +60,7 @@ u32 registers_write(const struct pmem_image *now, const struct pmem_image *to)
 	for (i = 0; i < shape.variable; i++) {
 		if (now->base[i] == to->base[i] && now->mask[i] == to->mask[i])
 			continue;
-		/* Off while its base changes. */
+		/* Clear V first: a register must not be valid with a new base and its old mask. */
 		if (now->mask[i] & REGISTER_ON)
 			write_one(MSR_MASK(i), now->mask[i] & ~REGISTER_ON, &bad);
 		write_one(MSR_BASE(i), to->base[i], &bad);
@@ -74,19 +75,19 @@ bool registers_differ(const struct pmem_image *here, const struct pmem_image *wa
 	return pmem_arena_differ(here, wanted, shape.width, difference);
 }
 
-/* Takes note of one register; whether it is to be given back from now on. */
+/* Records a write to one register. Returns whether the register must be given back from now on. */
 static bool note(bool is_ours, u64 from, u64 to, __u64 *former, __u64 *value)
 {
 	if (from == to)
 		return is_ours;
-	/* What it held when it was not ours, or what somebody else has put there since. */
+	/* The former value is what the register held before it was ours, or what somebody else has written since. */
 	if (!is_ours || from != *value)
 		*former = from;
 	*value = to;
 	return to != *former;
 }
 
-/* The same for a pair, which is one register to who uses it. */
+/* Likewise for base and mask of a variable register, which count as one register. */
 static bool note_pair(struct written *written, const struct pmem_image *from, const struct pmem_image *to, u32 n)
 {
 	struct pmem_image *former = &written->former, *value = &written->value;
@@ -131,7 +132,10 @@ static bool has_pair(const struct pmem_image *image, u64 base, u64 mask)
 	return false;
 }
 
-/* Firmware's, in another register than at load since somebody took its place: none of the registers would have it any more. */
+/*
+ * Returns whether a valid pair was there at load, and `to` no longer has it in any register. That happens when somebody took its register
+ * and the module moved it to another one, which is now given back.
+ */
 static bool is_displaced(const struct pmem_image *load, const struct pmem_image *to, u64 base, u64 mask)
 {
 	return (mask & REGISTER_ON) && has_pair(load, base, mask) && !has_pair(to, base, mask);
@@ -151,6 +155,7 @@ bool written_back(const struct written *written, const struct pmem_image *now, s
 			to->base[i] = former->base[i];
 			to->mask[i] = former->mask[i];
 		}
+	/* Then keep it where it is, unless the former value is needed there. */
 	for (i = 0; i < shape.variable; i++)
 		if (is_displaced(&written->load, to, now->base[i], now->mask[i]) && !(to->mask[i] & REGISTER_ON)) {
 			to->base[i] = now->base[i];

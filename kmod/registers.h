@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
-/* The registers of one processor. Pure: on the host it compiles against host/platform.h. */
+/* The MTRRs of one processor. Pure: on the host this compiles against host/platform.h. */
 #ifndef PMEM_ARENA_REGISTERS_H
 #define PMEM_ARENA_REGISTERS_H
 
@@ -13,42 +13,48 @@
 #define MSR_TOM2 0xc001001d
 #define MSR_BASE(n) (0x200 + 2 * (n))
 #define MSR_MASK(n) (0x201 + 2 * (n))
-/* DEF_TYPE's E, and each mask register's V. */
+/* The enable bit (E) of DEF_TYPE, and the valid bit (V) of each mask register. */
 #define REGISTER_ON (1ull << 11)
 
-/* What the processors have, the same on all; set once at load. */
+/* Which registers the processors have, the same on all. Set once at load. */
 struct shape {
-	u32 variable; /* registers */
-	u32 width; /* of physical addresses, in bits */
+	u32 variable; /* number of variable registers */
+	u32 width; /* width of physical addresses in bits */
 	bool is_amd;
 };
 extern struct shape shape;
 
-/* Reads what this processor holds. 0, or the number of a register that cannot be read. */
+/* Reads this processor's registers. Returns 0, or the number of the first register that cannot be read; such registers read as 0. */
 u32 registers_read(struct pmem_image *image);
 
-/* Writes what differs; MTRRs are off meanwhile. 0, or the number of the first register that was refused. */
+/*
+ * Writes the registers in which `to` differs from `now`, with MTRRs disabled meanwhile. Returns 0, or the number of the first register that
+ * was refused.
+ */
 u32 registers_write(const struct pmem_image *now, const struct pmem_image *to);
 
-/* Whether this processor's registers have another effect than `wanted`; which is the first, and what is in it. */
+/* Returns whether `here` differs from `wanted` in effect. If so, stores the first register in which it does, with both values. */
 bool registers_differ(const struct pmem_image *here, const struct pmem_image *wanted, struct pmem_difference *difference);
 
 /*
- * Which registers were written, by which value, and what each held before that: enough to give all of it back without the library.
- * What somebody else writes later is theirs, and stays.
+ * The registers that were written, the value that was written to each, and what it held before: enough to give everything back without
+ * the library. A register that somebody else has written since is theirs, and stays.
  */
 struct written {
-	u64 variable; /* one bit a pair */
-	u32 fixed; /* one bit a register */
-	bool def;
-	struct pmem_image former, value;
-	struct pmem_image load; /* what was there at load */
+	u64 variable; /* one bit for each pair of base and mask */
+	u32 fixed; /* one bit for each fixed register */
+	bool def; /* DEF_TYPE */
+	struct pmem_image former, value; /* what each held before, and what was written to it */
+	struct pmem_image load; /* all registers at load */
 };
 
-/* Takes note of a change that all processors took. */
+/* Records a change that all processors accepted. */
 void written_note(struct written *written, const struct pmem_image *from, const struct pmem_image *to);
 
-/* What to write so that each register that still holds what was written gets what it held before. Whether anything is to be written. */
+/*
+ * Stores in `to` the registers that give everything back: each register that still holds what was written gets its former value. Returns
+ * whether `to` differs from `now`.
+ */
 bool written_back(const struct written *written, const struct pmem_image *now, struct pmem_image *to);
 
 #endif

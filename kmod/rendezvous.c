@@ -13,6 +13,7 @@ void meeting_begin(struct meeting *meeting, const struct pmem_image *from, const
 	atomic_set(&meeting->broken, 0);
 }
 
+/* A barrier: returns when `count` processors have called it. */
 static void wait_for_all(atomic_t *gone, int count)
 {
 	atomic_inc(gone);
@@ -21,7 +22,11 @@ static void wait_for_all(atomic_t *gone, int count)
 	smp_mb();
 }
 
-/* Brings this processor from `now` to `to` with its caches off; the first register that was refused, or 0. */
+/*
+ * Changes this processor's registers from `now` to `to`, in the manual's steps: disable caches and flush them, disable global pages and
+ * flush the TLB, write the registers; then flush both again, and enable what was enabled before. Returns the first register that was
+ * refused, or 0.
+ */
 static u32 reprogram(const struct pmem_image *now, const struct pmem_image *to)
 {
 	unsigned long cr0 = cr0_get(), cr4;
@@ -42,7 +47,7 @@ static u32 reprogram(const struct pmem_image *now, const struct pmem_image *to)
 	return bad;
 }
 
-/* The same, and looks at what came of it. */
+/* Does that and reads the registers back. Returns whether all is well; if not, stores in `refused` where it is not. */
 static bool bring(struct place *place, const struct pmem_image *to, struct pmem_difference *refused)
 {
 	u32 bad = reprogram(&place->here, to);
@@ -51,7 +56,7 @@ static bool bring(struct place *place, const struct pmem_image *to, struct pmem_
 	refused->msr = registers_read(&place->here);
 	differs = registers_differ(&place->here, to, refused);
 	if (bad && !differs) {
-		/* It was refused on the way, and holds what it should in the end. */
+		/* A write was refused on the way, but in the end the registers have the right effect. Report what the register holds. */
 		u64 held = 0;
 
 		msr_read(bad, &held);
@@ -72,6 +77,7 @@ void meet(struct meeting *meeting, struct place *place, u32 cpu, int count, bool
 	if (meeting->from)
 		differs |= registers_differ(&place->here, meeting->from, &place->differed);
 	place->differed.cpu = cpu;
+	/* Others that differ do not stop the change: it makes them equal. */
 	if (is_first && differs)
 		atomic_set(&meeting->changed, 1);
 	wait_for_all(&meeting->arrived, count);
@@ -81,10 +87,11 @@ void meet(struct meeting *meeting, struct place *place, u32 cpu, int count, bool
 		atomic_set(&meeting->failed, 1);
 	place->refused.cpu = cpu;
 	wait_for_all(&meeting->left, count);
+	/* Every processor sees the same result here, because all have passed the second barrier. So either all go back or none. */
 	if (!atomic_read(&meeting->failed) || !meeting->from)
 		return;
 	bring(place, meeting->from, &back);
-	/* What was refused on the way back does not matter if it is there in the end. */
+	/* A refusal on the way back does not matter if the registers have the effect of `from` in the end. */
 	if (registers_differ(&place->here, meeting->from, &back))
 		atomic_set(&meeting->broken, 1);
 }

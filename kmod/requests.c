@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* What each request asks of the library, of the processors and of devices. */
+/* What each request asks of the library, the processors and the devices. */
 #define pr_fmt(fmt) "pmem_arena: " fmt
 
 #include <linux/mm.h>
@@ -13,8 +13,9 @@
 #include "windows.h"
 #include "worker.h"
 
-/* --- What the thread runs; under `worker_lock`, and in no caller's memory: it may look at it after its caller has given up --- */
+/* --- What the thread runs --- */
 
+/* Guarded by `worker_lock`. Static, because a thread that does not answer may still read it after its caller has given up. */
 static struct {
 	u32 op;
 	void *arg;
@@ -41,14 +42,14 @@ static long run_close(void *unused)
 	return pmem_arena_close(request.number);
 }
 
-/* One that takes memory is refused before it begins if there is too little; giving back is not. */
+/* Runs one request on the thread. If the memory reserve is low, the request is refused before it begins, unless it is a release. */
 static long ask(long (*run)(void *arg), u32 op, void *arg, u64 number)
 {
 	long done;
 
 	if (mutex_lock_killable(&worker_lock))
 		return -EINTR;
-	/* A thread that was lost may still look at what it was asked. */
+	/* If the thread is lost, do not overwrite `request`: it may still read it. */
 	done = worker_is_dead() ? -EIO : worker_has_memory() || op == PMEM_OP_RELEASE ? 0 : -ENOMEM;
 	if (!done) {
 		request.op = op;
@@ -60,7 +61,7 @@ static long ask(long (*run)(void *arg), u32 op, void *arg, u64 number)
 	return done;
 }
 
-/* What the thread may still look at stays. What the caller is told. */
+/* Frees what a request worked on, unless the thread may still use it. Returns the result for the caller. */
 static long let_go(void *memory, long done)
 {
 	if (done == -ETIMEDOUT)
@@ -71,6 +72,7 @@ static long let_go(void *memory, long done)
 
 /* --- Requests --- */
 
+/* Stores why a request is refused, and returns the errno. */
 static long refuse(struct pmem_claim *claim, u32 status, long error)
 {
 	claim->region.status = status;
@@ -78,8 +80,8 @@ static long refuse(struct pmem_claim *claim, u32 status, long error)
 }
 
 /*
- * What is over a BAR: its device is found, locked, and not bound. A plan changes nothing, and waits for nobody: it looks at the driver
- * as the kernel does itself where it names one (dev_driver_string).
+ * Carries out a request for a range over a BAR: finds its device, locks it, and checks that no driver is bound. A plan changes nothing, so
+ * it does not wait for the lock. It reads the driver without it, as the kernel does in dev_driver_string().
  */
 static long over_bar(struct pmem_claim *claim, u32 op)
 {
@@ -95,14 +97,14 @@ static long over_bar(struct pmem_claim *claim, u32 op)
 		snprintf(region->why, sizeof(region->why), "not within one BAR of a PCI function");
 		return refuse(claim, PMEM_ARENA_NO_BAR, -EINVAL);
 	}
-	/* A driver's probe holds this lock: only who wants that driver's device waits for it, and can be told not to. */
+	/* A driver's probe holds this lock. Only a request for the same device waits for it, and a signal ends the wait. */
 	if (op != PMEM_OP_PLAN && device_lock_interruptible(&dev->dev)) {
 		pci_dev_put(dev);
 		return -EINTR;
 	}
 	driver = READ_ONCE(dev->dev.driver);
 	if (!device_is_registered(&dev->dev) || !devices_describe(dev, bar, claim)) {
-		snprintf(region->why, sizeof(region->why), "the BAR of %s is elsewhere by now", pci_name(dev));
+		snprintf(region->why, sizeof(region->why), "the BAR of %s has moved or is gone", pci_name(dev));
 		done = refuse(claim, PMEM_ARENA_NO_BAR, -EINVAL);
 	} else if (driver && !may_be_bound) {
 		snprintf(region->why, sizeof(region->why), "driver %s is bound to %s", driver->name, pci_name(dev));
@@ -133,7 +135,7 @@ static long region_request(u64 session, u32 op, struct pmem_arena_region *region
 	claim->region = *region;
 	claim->session = session;
 	claim->holder = task_tgid_nr(current);
-	/* Where a claim is that is to be changed, the library knows. */
+	/* A change names a claim only by its id: the library fills in the range. */
 	if (op == PMEM_OP_SET)
 		done = ask(run_request, PMEM_OP_FIND, claim, 0);
 	if (!done && (op == PMEM_OP_ALLOC || op == PMEM_OP_PLAN || op == PMEM_OP_SET))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 /*
- * The windows of PCI bridges, in the kernel's map and in their registers.
+ * The windows of PCI bridges, in the kernel's resource tree and in the bridges' registers.
  *
- * The kernel's own functions that write them are not exported. So the map is changed by those for resources, which refuse whatever
- * overlaps a neighbour, lies outside its parent or leaves a child out; then the registers are written as PCI-to-PCI Bridge
- * Architecture 1.2, 3.2.5 has them. A window with something behind it is never closed on the way.
+ * The kernel does not export its own functions that write the registers. So the tree is changed by the functions for resources, which
+ * refuse a window that overlaps a neighbour, leaves its parent or excludes a child. Then the registers are written, as PCI-to-PCI Bridge
+ * Architecture 1.2, 3.2.5 defines them. A window with something behind it is never closed on the way.
  */
 #define pr_fmt(fmt) "pmem_arena: " fmt
 
@@ -19,6 +19,7 @@
 
 #define MOST_WINDOWS 256
 
+/* A requested change of one window. */
 struct window {
 	struct pci_dev *bridge;
 	struct resource *resource;
@@ -40,7 +41,7 @@ static unsigned long flags_of(const struct window *window)
 	}
 }
 
-/* Where the CPU's addresses are on the bus. */
+/* Translates the CPU's addresses to bus addresses. */
 static struct span on_bus(const struct window *window, struct span span)
 {
 	struct resource resource = { .start = span.start, .end = span.last, .flags = flags_of(window) };
@@ -52,7 +53,7 @@ static struct span on_bus(const struct window *window, struct span span)
 	return (struct span){ region.start, region.end };
 }
 
-/* What must be forwarded all the time: whatever the kernel has behind the window. */
+/* Returns the range that must be forwarded all the time: everything that the kernel has behind the window. */
 static struct span behind(const struct window *window)
 {
 	struct resource *child = window->resource->child;
@@ -75,7 +76,7 @@ static struct layout registers_of(const struct window *window)
 	return layout_of(window->kind, (type & PCI_IO_RANGE_TYPE_MASK) == PCI_IO_RANGE_TYPE_32);
 }
 
-/* Has a window's registers forward a span. */
+/* Makes a window's registers forward a span. */
 static int set_registers(const struct window *window, struct span span, const char **why)
 {
 	struct layout registers = registers_of(window);
@@ -83,8 +84,9 @@ static int set_registers(const struct window *window, struct span span, const ch
 	return forward(window->bridge, &registers, on_bus(window, behind(window)), on_bus(window, span), why);
 }
 
-/* --- The kernel's map --- */
+/* --- The kernel's resource tree --- */
 
+/* Returns the window in the tree; closed if it is not there. */
 static struct span mapped(const struct resource *resource)
 {
 	if (!resource->parent)
@@ -92,7 +94,7 @@ static struct span mapped(const struct resource *resource)
 	return (struct span){ resource->start, resource->end };
 }
 
-/* Puts a window that nothing is in elsewhere. */
+/* Moves a window that contains nothing. If `span` is closed, the window leaves the tree. */
 static int place(const struct window *window, struct span span)
 {
 	struct resource *resource = window->resource;
@@ -112,13 +114,14 @@ static int place(const struct window *window, struct span span)
 	return pci_claim_resource(window->bridge, PCI_BRIDGE_IO_WINDOW + window->kind);
 }
 
-/* Changes a window in the map; what is refused leaves it as it was. */
+/* Changes a window in the tree. If that is refused, the window stays as it was. */
 static int map(const struct window *window, struct span from, struct span to)
 {
 	int error;
 
 	if (is_same(from, to))
 		return 0;
+	/* This works with something in the window; moving it does not. */
 	if (is_open(from) && is_open(to) && !adjust_resource(window->resource, to.start, to.last - to.start + 1))
 		return 0;
 	error = place(window, to);
@@ -129,22 +132,24 @@ static int map(const struct window *window, struct span from, struct span to)
 
 /* --- Requests --- */
 
+/* Changes a window in the tree and then in its registers. If the registers refuse, restores both. */
 static int change(const struct window *window, struct span from, struct span to, const char **why)
 {
 	const char *ignored;
 	int error = map(window, from, to);
 
-	*why = "it overlaps a neighbour, is outside the window above, or leaves out what is in it";
+	*why = "the new range overlaps a neighbour, leaves the window above, or excludes something in the window";
 	if (error)
 		return -EBUSY;
 	error = set_registers(window, to, why);
 	if (!error)
 		return 0;
 	if (map(window, to, from) || set_registers(window, from, &ignored))
-		pr_err("%s: its window could not be put back\n", pci_name(window->bridge));
+		pr_err("%s: a window could not be restored\n", pci_name(window->bridge));
 	return error;
 }
 
+/* Stores which window is refused and why, and returns the errno. */
 static long refuse(struct pmem_arena_windows *windows, u32 index, u32 status, long error, const char *name, const char *why)
 {
 	windows->failed = index;
@@ -153,7 +158,7 @@ static long refuse(struct pmem_arena_windows *windows, u32 index, u32 status, lo
 	return error;
 }
 
-/* Looks one up. */
+/* Looks up a window and wakes its bridge. Returns NULL, or why it cannot be changed. The caller calls put() either way. */
 static const char *find(const struct pmem_arena_window *asked, struct window *window)
 {
 	struct pci_dev *bridge;
@@ -164,9 +169,9 @@ static const char *find(const struct pmem_arena_window *asked, struct window *wi
 	if (!bridge)
 		return "there is no such function";
 	if (bridge->hdr_type != PCI_HEADER_TYPE_BRIDGE || !bridge->subordinate)
-		return "it is no PCI bridge with a bus below it";
+		return "it is not a PCI bridge with a bus below it";
 	if (asked->kind == PMEM_ARENA_WINDOW_IO && !bridge->io_window)
-		return "it has no window for ports";
+		return "it has no I/O window";
 	if (asked->kind == PMEM_ARENA_WINDOW_PREF && !bridge->pref_window)
 		return "it has no prefetchable window";
 	window->resource = &bridge->resource[PCI_BRIDGE_IO_WINDOW + asked->kind];
@@ -176,6 +181,7 @@ static const char *find(const struct pmem_arena_window *asked, struct window *wi
 	return NULL;
 }
 
+/* Returns whether the window's registers can hold the new range. */
 static bool is_held(const struct window *window)
 {
 	struct layout registers = registers_of(window);
@@ -190,7 +196,7 @@ static void put(struct window *window)
 	pci_dev_put(window->bridge);
 }
 
-/* All of it: looked up and compared with the map first, then changed in order; what was changed is put back if one is refused. */
+/* Looks up all windows and compares them with the tree, then changes them in order. If one is refused, undoes the changes before it. */
 static long change_all(struct pmem_arena_windows *windows, const struct pmem_arena_window *asked, struct window *all)
 {
 	const char *why = NULL, *ignored;
@@ -205,13 +211,15 @@ static long change_all(struct pmem_arena_windows *windows, const struct pmem_are
 		if (why)
 			return refuse(windows, i, PMEM_ARENA_NO_BRIDGE, -ENODEV, name, why);
 		if (!is_held(&all[i]))
-			return refuse(windows, i, PMEM_ARENA_WRONG, -EINVAL, name, "no whole steps of the window, or above what it can hold");
-		/* One that is changed twice is, the second time, as the first time left it. */
+			return refuse(windows, i, PMEM_ARENA_WRONG, -EINVAL, name,
+				      "the new range is not in whole granules of the window, or too high for its registers");
+		/* If an earlier change is of the same window, this one starts from what that leaves. Without one, `k` wraps. */
 		for (k = i; k-- > 0;)
 			if (all[k].resource == all[i].resource)
 				break;
 		if (!is_same(all[i].old, k < i ? all[k].new : mapped(all[i].resource)))
-			return refuse(windows, i, PMEM_ARENA_CHANGED, -EAGAIN, name, "the kernel's map has another window by now");
+			return refuse(windows, i, PMEM_ARENA_CHANGED, -EAGAIN, name,
+				      "the kernel's resource tree now has a different range");
 	}
 	for (i = 0; i < windows->count; i++) {
 		error = change(&all[i], all[i].old, all[i].new, &why);
@@ -220,7 +228,7 @@ static long change_all(struct pmem_arena_windows *windows, const struct pmem_are
 		refuse(windows, i, error == -EIO ? PMEM_ARENA_DIFFERS : PMEM_ARENA_BUSY, error, pci_name(all[i].bridge), why);
 		while (i-- > 0)
 			if (change(&all[i], all[i].new, all[i].old, &ignored))
-				pr_err("%s: its window could not be put back\n", pci_name(all[i].bridge));
+				pr_err("%s: a window could not be restored\n", pci_name(all[i].bridge));
 		return error;
 	}
 	return 0;

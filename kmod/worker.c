@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
-/* The library's thread, and what it left to do. */
+/* The library's thread, and the work that is left to do. */
 #define pr_fmt(fmt) "pmem_arena: " fmt
 
 #include <linux/completion.h>
@@ -15,10 +15,10 @@
 #include "processors.h"
 #include "worker.h"
 
-/* How long the library may take for a request before it is taken for dead: thousands of times what any takes. */
+/* How many seconds a request may take before the library counts as dead: thousands of times longer than any request takes. */
 static unsigned int patience = 60;
 module_param(patience, uint, 0600);
-MODULE_PARM_DESC(patience, "seconds that the library may take for a request");
+MODULE_PARM_DESC(patience, "seconds that a request may take before the library counts as dead (default 60)");
 
 DEFINE_MUTEX(worker_lock);
 static struct task_struct *worker;
@@ -31,18 +31,18 @@ static struct {
 	struct completion begin, end;
 } work;
 
-static DEFINE_SPINLOCK(state_lock); /* guards these */
-static bool busy; /* the thread has something to do */
-static bool lost; /* it was taken for dead there: the module, and what it works on, stay until it comes back */
-static bool panicked; /* it will not */
-static struct pmem_figures shown;
+static DEFINE_SPINLOCK(state_lock); /* guards what follows */
+static bool busy; /* the thread has a request */
+static bool lost; /* it was declared dead while busy: until it comes back, the module and what it works on must stay */
+static bool panicked; /* it will never come back */
+static struct pmem_figures shown; /* the figures after the last request */
 
 bool worker_is_dead(void)
 {
 	return READ_ONCE(dead);
 }
 
-/* --- The stack: filled with this before anything uses it, so that it can be seen how much did. --- */
+/* --- The stack: filled with a pattern first, so that its use can be measured --- */
 
 #define UNUSED_STACK 0x5a5a5a5a5a5a5a5aul
 
@@ -50,6 +50,7 @@ static void paint_stack(void)
 {
 	unsigned long here, *at = end_of_stack(current) + 1;
 
+	/* Leave room for the frame of this function. */
 	while (at < &here - 64)
 		*at++ = UNUSED_STACK;
 }
@@ -84,7 +85,7 @@ static void wait_to_be_stopped(void)
 	}
 }
 
-/* Is done, or never will be: the module may go that stayed for it. */
+/* The thread is done with its request, or never will be. If it was lost, the module no longer has to stay for it. */
 static void come_back(const struct pmem_figures *figures)
 {
 	bool was_lost;
@@ -103,7 +104,7 @@ static void run_one(void)
 	struct pmem_figures figures = { 0 };
 
 	faults_stall();
-	/* Taken for dead before it began: what it was to work on is gone. */
+	/* If it was declared dead before it began, nobody waits for the result any more. */
 	if (!worker_is_dead()) {
 		work.result = work.run(work.arg);
 		pmem_arena_figures(&figures);
@@ -115,7 +116,7 @@ static int worker_main(void *unused)
 {
 	paint_stack();
 	for (;;) {
-		/* Idle, and not to be taken for stuck: the thread takes no signals. */
+		/* Interruptible, so that the idle thread does not count as hung. Kernel threads ignore signals. */
 		while (wait_for_completion_interruptible(&work.begin))
 			;
 		if (!work.run)
@@ -128,7 +129,7 @@ static int worker_main(void *unused)
 	return 0;
 }
 
-/* No further requests are taken, and what was written is given back. */
+/* Declares the library dead: no more requests are taken, and what was written is given back. */
 static void die(void)
 {
 	WRITE_ONCE(dead, true);
@@ -137,11 +138,12 @@ static void die(void)
 	files_tell_all();
 }
 
+/* The panic handler. It does not return, so the thread waits here until it is stopped. */
 void pmem_kernel_panic(const char *text, __u64 len)
 {
 	static const struct pmem_figures none;
 
-	pr_crit("panic at %.*s: no further requests are taken, and what was written is given back\n", (int)len, text);
+	pr_crit("panic at %.*s: the module takes no more requests, and restores the registers\n", (int)len, text);
 	die();
 	panicked = true;
 	come_back(&none);
@@ -176,7 +178,8 @@ long worker_call(long (*run)(void *arg), void *arg)
 	complete(&work.begin);
 	if (wait_for_completion_timeout(&work.end, max(patience, 1u) * HZ))
 		return dead ? -EIO : work.result;
-	pr_crit("no answer in %u s: no further requests are taken, and what was written is given back\n", patience);
+	pr_crit("no answer within %u s: the module takes no more requests, and restores the registers\n", patience);
+	/* The thread may have finished just now. If not, the module must stay for it. */
 	spin_lock(&state_lock);
 	lost = busy;
 	if (lost)
@@ -186,15 +189,16 @@ long worker_call(long (*run)(void *arg), void *arg)
 	return -ETIMEDOUT;
 }
 
-/* --- What is left to do --- */
+/* --- The work that is left --- */
 
+/* The first and the longest pause between retries. */
 #define SOON (HZ / 50)
 #define SELDOM (10 * HZ)
-/* How often it is looked whether BARs are where they were, while there are claims. */
+/* How often BARs are checked for having moved, while there are claims. */
 #define LOOK HZ
 
 static unsigned long pause;
-static bool stopping; /* nothing is put off any more */
+static bool stopping; /* the module is being unloaded: queue no more work */
 
 static long run_settle(void *unused)
 {
@@ -216,11 +220,12 @@ static void settle(struct work_struct *unused)
 	else
 		left = worker_call(run_settle, NULL) != 0;
 	mutex_unlock(&worker_lock);
+	/* Without a working library, too: equality does not depend on it. */
 	left |= processors_mend();
 	if (!dead)
 		worker_figures(&figures, &memory);
 	pause = left ? clamp(2 * pause, (unsigned long)SOON, (unsigned long)SELDOM) : 0;
-	/* Not while the machine goes to sleep or wakes up: registers are the kernel's own then for a while. */
+	/* On a freezable queue, because the registers may hold the kernel's own values while the machine goes to sleep or wakes up. */
 	if (left)
 		queue_delayed_work(system_freezable_wq, &settle_work, pause);
 	else if (figures.regions)
@@ -262,18 +267,21 @@ void worker_stop(void)
 {
 	int tries;
 
-	/* Nobody is left who could begin anything, but for what this does itself. */
+	/* The files and notifiers are gone, so nobody else begins a request. */
 	WRITE_ONCE(stopping, true);
 	cancel_delayed_work_sync(&settle_work);
 	mutex_lock(&worker_lock);
-	/* What the library gave back is as it wants it: what others drove out of its place is in another. */
+	/*
+	 * If the library gave everything back, forget the former values: it may have moved a register that others displaced, and the former
+	 * values do not know the new place.
+	 */
 	if (!worker_call(run_stop, NULL))
 		processors_forget();
 	mutex_unlock(&worker_lock);
 	for (tries = 0; processors_give_back() && tries < 8; tries++)
 		;
 	if (tries == 8)
-		pr_err("what was written could not be given back: it stays\n");
+		pr_err("the registers could not be restored: they keep what the module wrote\n");
 	if (!panicked) {
 		work.run = NULL;
 		reinit_completion(&work.end);

@@ -147,7 +147,7 @@ const fn fate(what: u32) -> &'static str {
     match what {
         state::BOUND => "a driver was bound to the device",
         state::REMOVED => "the device was removed",
-        state::MOVED => "its BAR is elsewhere",
+        state::MOVED => "its BAR has moved",
         _ => "it was given back",
     }
 }

@@ -89,7 +89,7 @@ proptest! {
         let ignored = which as usize % trial.trace.len();
         bridge.ignores = Some(ignored);
         let (result, why) = bridge.forward(Span::CLOSED, to);
-        prop_assert_eq!((result, why.as_str()), (EIO, "the bridge does not take it"));
+        prop_assert_eq!((result, why.as_str()), (EIO, "the bridge did not accept a register value"));
         prop_assert_eq!(bridge.trace.len(), ignored + 1, "nothing more is written");
     }
 
@@ -119,6 +119,6 @@ fn both_ends_across_4g_at_once_are_refused_over_what_is_behind() {
     let mut bridge = Bridge::new(Kind::Pref, true, span(0xf000_0000, 0x1_0fff_ffff));
     let keep = span(0xf000_0000, 0xffff_ffff);
     let (result, why) = bridge.forward(keep, span(0xe000_0000, 0xffff_ffff));
-    assert!(result == EBUSY && why.starts_with("not without a pause"), "{result} {why}");
+    assert!(result == EBUSY && why.starts_with("this would cut off"), "{result} {why}");
     assert!(bridge.trace.is_empty(), "nothing is written");
 }

@@ -63,10 +63,10 @@ impl Claim {
     pub const fn words(&self) -> &'static str {
         match self.state() {
             state::HELD => "",
-            state::PENDING => ", given back, but not yet in the registers",
+            state::PENDING => ", released, but its registers are not changed yet",
             state::BOUND => ", ended: a driver is bound to the device",
             state::REMOVED => ", ended: the device is gone",
-            _ => ", ended: the BAR is elsewhere",
+            _ => ", ended: the BAR has moved",
         }
     }
 }
@@ -84,7 +84,7 @@ impl Claims {
         if self.0.len() < MOST {
             return Ok(());
         }
-        Err(Refused::new(status::MANY, "as many regions are held as the module allows"))
+        Err(Refused::new(status::MANY, &format!("the module's limit of {MOST} claims is reached")))
     }
 
     pub fn push(&mut self, claim: Claim) {

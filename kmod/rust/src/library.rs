@@ -95,7 +95,8 @@ impl Library {
         let (start, last) = (claim.region.start, claim.region.last);
         let range =
             AddrRange::inclusive(start, last).ok().filter(|_| start & 0xfff == 0 && last & 0xfff == 0xfff);
-        let range = range.ok_or_else(|| Refused::new(status::WRONG, "no range of whole pages"))?;
+        let range =
+            range.ok_or_else(|| Refused::new(status::WRONG, "the range does not consist of whole pages"))?;
         let attrs = allowed(claim, range)?;
         let request = Request::exactly(range).usage(attrs.usage()).prot(attrs.prot()).props(attrs.props());
         let mut others = self.claims.iter().filter(|other| other.is_held());
@@ -181,7 +182,7 @@ impl Library {
         let mine = self.claims.mine(claim.region.id, claim.session)?;
         let (range, region) = (mine.range, mine.region);
         if mine.device != claim.device {
-            return Err(Refused::new(status::ENDED, "the BAR is elsewhere by now"));
+            return Err(Refused::new(status::ENDED, "the BAR has moved"));
         }
         let attrs = allowed(claim, range)?;
         let Some(region) = region else { return Err(Refused::new(status::NONE, "no such region")) };
@@ -202,7 +203,7 @@ impl Library {
         let Some(region) = region else { return Ok(()) };
         self.give_back(&[region]);
         if self.claims.iter().any(|claim| claim.region == Some(region)) {
-            let why = format!("{range} is given back, but its registers could not be changed yet");
+            let why = format!("{range} is released, but its registers cannot be changed yet");
             return Err(Refused::new(status::PENDING, &why));
         }
         Ok(())
@@ -227,7 +228,7 @@ impl Library {
             match self.change(|plan| plan.decref(*region)) {
                 Ok(()) => self.claims.given_back(&[*region]),
                 Err(error) => {
-                    log(&format!("given back, but the registers could not be changed yet: {error}"))
+                    log(&format!("a claim was released, but its registers cannot be changed yet: {error}"))
                 }
             }
         }
@@ -245,7 +246,7 @@ impl Library {
         let is_its = |claim: &Claim| claim.device >> 8 == device >> 8;
         let ended = self.claims.end(|claim| (is_its(claim) && (all || !claim.is_forced)).then_some(why));
         if ended > 0 {
-            log(&format!("{ended} claims have ended with their device"));
+            log(&format!("claims ended with their device: {ended}"));
             self.settle();
         }
         self.claims.iter().filter(|claim| claim.is_held() && is_its(claim)).count()
@@ -258,7 +259,7 @@ impl Library {
             (found != 0).then_some(found)
         });
         if ended > 0 {
-            log(&format!("{ended} claims have ended: their BARs are not where they were"));
+            log(&format!("claims ended because their BARs have moved: {ended}"));
         }
     }
 
@@ -282,7 +283,7 @@ impl Library {
         for (span, what) in self.setting.map() {
             let _ = writeln!(
                 out,
-                "{:#x}-{:#x} {}",
+                "{:#x}..{:#x} {}",
                 span.start,
                 span.end,
                 what.kind().map_or("undefined", MemType::name)

@@ -19,7 +19,7 @@ pub fn allowed(claim: &Claim, range: AddrRange) -> Result<Attrs, Refused> {
         Some(MemType::Wc | MemType::Wt) if claim.prefetchable == 0 => {
             "is not prefetchable, so its registers may not tolerate this type"
         }
-        Some(MemType::Wb | MemType::Wp) => "is a device's, and write-back can hang the machine",
+        Some(MemType::Wb | MemType::Wp) => "is device memory, and write-back can hang the machine",
         _ => return Ok(attrs),
     };
     Err(Refused::new(status::NOT_ALLOWED, &format!("{range} {why}")))
@@ -27,11 +27,11 @@ pub fn allowed(claim: &Claim, range: AddrRange) -> Result<Attrs, Refused> {
 
 /// Returns the attributes in a request. Unknown bits are refused.
 fn attrs(region: &Region) -> Result<Attrs, Refused> {
-    let wrong = || Refused::new(status::WRONG, "no such usage, protection or properties");
+    let wrong = || Refused::new(status::WRONG, "unknown bits in usage, protection or properties");
     let byte = |bits: u32| u8::try_from(bits).map_err(|_| wrong());
     let usage = Usage::from_bits(byte(region.usage)?).ok_or_else(wrong)?;
     let prot = Prot::from_bits(byte(region.prot)?).ok_or_else(wrong)?;
     let props = Props::from_bits(byte(region.props)?).ok_or_else(wrong)?;
     Attrs::new(usage, prot, props | Props::PREFETCH)
-        .map_err(|_| Refused::new(status::WRONG, "two caching modes"))
+        .map_err(|_| Refused::new(status::WRONG, "conflicting caching modes (choose one)"))
 }

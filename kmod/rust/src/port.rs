@@ -41,15 +41,16 @@ impl Port for Kernel {
         match unsafe { ffi::pmem_kernel_program(&raw const *self.from, &raw const *self.to) } {
             0 => Ok(()),
             -11 => Err(Fault::new(CHANGED)),
-            -6 => Err(Fault::new("a processor took neither the new registers nor the old ones again")),
-            _ => Err(Fault::new("a processor did not take the registers, and all were put back")),
+            -6 => Err(Fault::new("a processor accepted neither the new registers nor the old ones")),
+            _ => Err(Fault::new("a processor did not accept the registers; all were restored")),
         }
     }
 }
 
 /// The reason of a fault while the boot processor holds neither the new registers nor the old ones, until it holds
 /// the old ones again.
-pub const BROKEN: &str = "the boot processor refused registers, and is given back what it held";
+pub const BROKEN: &str =
+    "the boot processor refused register values; the module keeps restoring the old ones";
 
 /// The reason of a fault when a register cannot be read.
 pub const UNREADABLE: &str = "a register cannot be read";

@@ -73,7 +73,7 @@ impl From<Error> for Refused {
             matches!(&error, Error::Failed { fault, .. } if ![BROKEN, UNREADABLE].contains(&fault.reason));
         if status == status::DIFFERS && was_written && refused.msr != 0 {
             why = format!(
-                "processor {} did not take register {:#x}: it holds {:#x}, not {:#x}",
+                "processor {} did not accept register {:#x}: it holds {:#x}, not {:#x}",
                 refused.cpu, refused.msr, refused.here, refused.there
             );
         }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* A driver for QEMU's VGA function, as any other: it takes the BARs, and its probe may take its time. */
+/* A driver for QEMU's VGA function. Like any driver it requests the BARs. Its probe can take a while. */
 #include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 
 static int seconds;
 module_param(seconds, int, 0444);
-MODULE_PARM_DESC(seconds, "how long the probe takes");
+MODULE_PARM_DESC(seconds, "how many seconds the probe takes");
 
 static int probe(struct pci_dev *dev, const struct pci_device_id *id)
 {
@@ -27,5 +27,5 @@ static void leave(struct pci_dev *dev)
 static const struct pci_device_id ids[] = { { PCI_DEVICE(0x1234, 0x1111) }, {} };
 static struct pci_driver arena_test = { .name = "arena_test", .id_table = ids, .probe = probe, .remove = leave };
 module_pci_driver(arena_test);
-MODULE_DESCRIPTION("A driver for tests of pmem_arena");
+MODULE_DESCRIPTION("Test driver for pmem_arena");
 MODULE_LICENSE("Dual MIT/GPL");

@@ -1,4 +1,4 @@
-# What people do with it.
+# What users do: make claims, by ioctl and by command.
 before=$(all)
 types=$(types)
 doesnt "a virtual machine is refused without force" insmod /pmem_arena.ko
@@ -7,7 +7,7 @@ is "loading writes nothing" "$before" "$(all)"
 pmem-arena-try spans
 pmem-arena-try dump
 
-# The same through the command that people have.
+# A claim through the command pmem.
 is "a dry run writes nothing" "$before" "$(pmem mtrr apply --want "$at-$end=WC" > /dry; all)"
 is "and says that it would be granted" 1 "$(grep -c 'would be granted' /dry)"
 has "and that no MTRR is needed for it" "resource0_wc" "$(cat /dry)"
@@ -29,7 +29,7 @@ if [ "$during" != "$before" ]; then pass "registers have changed"; else fail "re
 is "the frame buffer is write combining" WC "$(type_at "$at")"
 cat /proc/mtrr
 
-# What somebody else adds meanwhile survives.
+# A range that somebody else adds meanwhile survives.
 echo "base=0x40000000 size=0x1000000 type=uncachable" > /proc/mtrr
 is "/proc/mtrr takes another range" 1 "$(grep -c 0x040000000 /proc/mtrr)"
 let_go
@@ -38,14 +38,14 @@ is "what /proc/mtrr added is still there" 1 "$(grep -c 0x040000000 /proc/mtrr)"
 is "and is uncacheable" UC "$(type_at 0x40000000)"
 entry=$(grep 0x040000000 /proc/mtrr | sed 's/^reg0*\([0-9]\).*/\1/')
 echo "disable=$entry" > /proc/mtrr
-# A register that is off keeps its base: that is the kernel's way to turn one off.
+# The kernel disables a register by its mask, so the base stays.
 after=$(all)
 is "every address is as it was" "$types" "$(types)"
 hold "$at" 0x1000000
 let_go
 is "release restores, to the bit" "$after" "$(all)"
 
-# Every other page of sixteen is more than eight registers hold.
+# Eight registers cannot hold ten single pages with gaps between them.
 holders=
 for i in 0 2 4 6 8 10 12 14 16 18; do
     pmem-arena-try hold "$(printf '0x%x' $((bar + i * 4096)))" 0x1000 > /held.$i &
@@ -67,7 +67,7 @@ is "all of it is given back" "$after" "$(all)"
 is "1,000 random cycles end" 1 "$(pmem-arena-try cycles 1000 "$at" 0x1000000 | tee /dev/console | grep -c '^cycles 1000: granted')"
 is "and in the starting state" "$after" "$(all)"
 
-# The kernel's allocator fails: the reserve carries each request.
+# If the kernel's allocator fails, every request is served from the reserve.
 echo 1 > /sys/module/pmem_arena/parameters/fail_alloc
 has "without memory requests are carried by the reserve" "cycles 200: granted" "$(pmem-arena-try cycles 200 "$at" 0x1000000)"
 echo 0 > /sys/module/pmem_arena/parameters/fail_alloc

@@ -1,4 +1,4 @@
-# The library panics, or does not answer: what was written is given back without it.
+# The library panics, or does not answer. The registers are given back without it.
 before=$(effect)
 module pmem_arena
 hold "$at" 0x1000000

@@ -1,4 +1,4 @@
-# Claims live with their devices.
+# Claims end with their devices.
 before=$(effect)
 module pmem_arena
 is "memory is no BAR" 1 "$(pmem-arena-try refuse 0x1000000 0x1000 | grep -c 'not within one BAR')"
@@ -6,7 +6,7 @@ is "memory is no BAR" 1 "$(pmem-arena-try refuse 0x1000000 0x1000 | grep -c 'not
 hold "$at" 0x1000000
 insmod /driver.ko
 is "a driver is bound" arena_test "$(basename "$(readlink "$slot/driver")")"
-is "which ends the claim before" "" "$(type_at "$at" | grep WC)"
+is "which first ends the claim" "" "$(type_at "$at" | grep WC)"
 is "all is given back" "$before" "$(effect)"
 until_it 5 grep -q ended /held
 has "the holder is told" "ended: bound" "$(cat /held)"
@@ -21,12 +21,12 @@ has "dmesg says so" "forced over the registers of driver arena_test" "$(said 8)"
 rmmod driver
 insmod /driver.ko
 is "a forced claim stays when a driver binds" WC "$(type_at "$at")"
-has "and dmesg says so" "a driver is bound over 1 forced claims" "$(said)"
+has "and dmesg says so" "a driver is bound; forced claims that stay: 1" "$(said)"
 let_go
 rmmod driver
 is "all is given back" "$before" "$(effect)"
 
-# A probe that takes its time: nobody waits but who wants that device, and can be told not to.
+# During a long probe, only requests for the same device wait, and a signal ends the wait.
 hold "$at" 0x1000000
 insmod /driver.ko seconds=12 &
 probing=$!
@@ -47,12 +47,12 @@ is "a holder can be ended" 1 $(($(now) - start < 3))
 start=$(now)
 kill -9 $waits
 wait $waits 2> /dev/null
-is "and so can who waits for the device" 1 $(($(now) - start < 3))
+is "and so can a process that waits for the device" 1 $(($(now) - start < 3))
 wait $probing
 rmmod driver
 is "all is given back" "$before" "$(effect)"
 
-# Removed, and found again.
+# A device is removed and found again.
 hold "$at" 0x1000000
 echo 1 > "$slot/remove"
 is "a device that is removed takes its claim along" "$before" "$(effect)"

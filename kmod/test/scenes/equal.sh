@@ -1,6 +1,6 @@
-# Processors are equal when their registers have the same effect.
+# Processors are equal if their registers have the same effect.
 types=$(types)
-# stale: a range is added and disabled in /proc/mtrr, then a processor goes and comes back: the base of a register that is off differs.
+# stale: adds a range through /proc/mtrr, disables it, and takes a processor offline and back. Then a disabled register's base differs.
 stale() {
     echo "base=0x40000000 size=0x1000000 type=uncachable" > /proc/mtrr
     echo "disable=$(grep 0x040000000 /proc/mtrr | sed 's/^reg0*\([0-9]\).*/\1/')" > /proc/mtrr
@@ -25,7 +25,7 @@ let_go
 is "and is given back" "$before" "$(effect)"
 is "every address is as it was" "$types" "$(types)"
 
-# One that really differs is said, and made equal.
+# A processor that differs in effect is reported and made equal.
 wrmsr -p 2 0x20e 0xc0000006
 wrmsr -p 2 0x20f 0xffff000800
 has "the processors differ" differs "$(effect)"
@@ -43,7 +43,7 @@ case "$(effect)" in *differs*) fail "on all processors: $(effect)" ;; *) pass "o
 let_go
 is "all is given back" "$before" "$(effect)"
 unload
-# Where they differ already when it loads, the boot processor's are what all get.
+# If processors differ already at load, all get the boot processor's registers.
 wrmsr -p 3 0x20f 0xffff000800
 does "it loads where they differ" module pmem_arena
 sleep 2

@@ -1,9 +1,9 @@
-# A processor does not take a register.
+# A processor refuses a register.
 before=$(effect)
 p=/sys/module/pmem_arena/parameters
 for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     module $which
-    # refuse CPU MSR TIMES [AFTER]
+    # refuse CPU MSR TIMES [AFTER]: makes a processor refuse the next TIMES writes of a register, after it accepts AFTER writes.
     refuse() {
         echo "${4:-0}" > $p/refuse_after
         echo "$1" > $p/refuse_cpu
@@ -18,13 +18,13 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
             refuse 0 0 0
             # A register that the plan does not write cannot be refused.
             if [ "$left" = 0 ]; then
-                has "$which: processor $cpu refuses $msr" "processor $cpu did not take register" "$(cat /refused)"
+                has "$which: processor $cpu refuses $msr" "processor $cpu did not accept register" "$(cat /refused)"
             fi
             is "$which: all are as before" "$before" "$(effect)"
         done
     done
-    # The boot processor takes neither the new ones nor the old ones again: what it holds is not what all are to have. Of 0x2ff it takes
-    # that all is off, and not that it is on again.
+    # The boot processor accepts neither the new registers nor the old ones again. So it no longer holds what all should have. It accepts
+    # the first write of 0x2ff, which disables MTRRs, but not the next seven.
     for msr in 0x202 0x203 0x2ff; do
         refuse 0 $msr 7 $((msr == 0x2ff))
         pmem-arena-try refuse "$at" 0x1000000 > /refused
@@ -33,36 +33,36 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
         until_it 20 'test "$(effect)" = "$before"'
         is "$which: the boot processor is mended to what it held, $msr" "$before" "$(effect)"
     done
-    # Giving back is final, and tried until it is done.
+    # Giving back is final, and retried until it is done.
     hold "$at" 0x1000000
     refuse 1 0x2ff 18
     kill -9 $holder
     wait $holder 2> /dev/null
     note "$which: $(info)"
     until_it 20 'test "$(effect)" = "$before"'
-    is "$which: what could not be given back at once is soon" "$before" "$(effect)"
+    is "$which: what could not be given back at once is given back soon" "$before" "$(effect)"
     until_it 20 'test "$(pending)" = 0'
     has "$which: nothing is pending then" "0 pending" "$(info)"
     refuse 0 0 0
-    # Whoever comes next takes it over.
+    # The next claim takes a pending one over.
     hold "$at" 0x1000000
     refuse 1 0x2ff 1000000
     kill -9 $holder
     wait $holder 2> /dev/null
     sleep 1
     has "$which: it is pending" "1 pending" "$(info)"
-    has "$which: a claim is refused for what is true" "processor 1 did not take register 0x2ff" "$(pmem-arena-try refuse "$at" 0x800000)"
+    has "$which: a claim is refused with the true reason" "processor 1 did not accept register 0x2ff" "$(pmem-arena-try refuse "$at" 0x800000)"
     hold "$at" 0x1000000
-    is "$which: one of the same type takes it over, as nothing is to be written" held "$(cat /held)"
+    is "$which: a claim of the same type takes it over, because nothing is to be written" held "$(cat /held)"
     kill -9 $holder
     wait $holder 2> /dev/null
     refuse 0 0 0
     hold "$at" 0x800000
-    is "$which: one of another size, once it can be written" held "$(cat /held)"
+    is "$which: a claim of another size takes it over, once registers can be written" held "$(cat /held)"
     let_go
     has "$which: nothing is pending" "0 pending" "$(info)"
     is "$which: all are as before" "$before" "$(effect)"
-    # What cannot be given back at unload either is said.
+    # Unloading retries until it can give back.
     hold "$at" 0x1000000
     refuse 1 0x2ff 12
     kill -9 $holder
@@ -71,7 +71,7 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     is "$which: unloading gives back, too" "$before" "$(effect)"
 done
 
-# Windows that come up after load: nothing is known of the bus at first, and it is taken in with the first claim.
+# Windows that appear after load: the bus is unknown at first, and is added with the first claim.
 insmod /pmem_arena_faults.ko force=1 hide_windows=1
 is "at first there is no bus" 0 "$(pmem-arena-try spans | grep -c ^pci)"
 hold "$at" 0x1000000

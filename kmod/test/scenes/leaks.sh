@@ -1,7 +1,8 @@
-# On a kernel that looks for it: no memory is lost. Before the library dies, whose memory is, and before lockdown, which hides it.
+# On a kernel with kmemleak: no memory is lost. This runs before the scene death, which loses the library's memory, and before lockdown,
+# which hides the report.
 if [ -e /sys/kernel/debug/kmemleak ]; then
     echo scan > /sys/kernel/debug/kmemleak
-    # What is younger than five seconds is not told.
+    # It does not report memory younger than five seconds.
     sleep 6
     echo scan > /sys/kernel/debug/kmemleak
     is "no memory is lost" "" "$(cat /sys/kernel/debug/kmemleak)"

@@ -1,4 +1,4 @@
-# A locked-down kernel: nothing more is programmed, but what is held can be given back. It cannot be undone: the last scene.
+# A locked-down kernel: nothing more can be claimed, but claims are still given back. Lockdown cannot be undone, so this is the last scene.
 module pmem_arena
 hold "$at" 0x1000000
 pmem-arena-try after /locked "$at" > /after &
@@ -6,14 +6,14 @@ asking=$!
 until_it 5 test -s /after
 mount -t securityfs securityfs /sys/kernel/security
 echo integrity > /sys/kernel/security/lockdown
-# By the shell: what pmem-arena-try asks afterwards would be refused as well.
+# Opened by the shell, because pmem-arena-try makes a request afterwards, which would be refused as well.
 has "lockdown refuses to open it" 'not permitted' "$(sh -c ': < /dev/pmem_arena' 2>&1)"
 : > /locked
 wait $asking
-has "and a descriptor that was opened before to do anything" "each is refused" "$(cat /after)"
+has "and every request on a descriptor that was opened before" "each is refused" "$(cat /after)"
 let_go
 sleep 1
-# rdmsr reads no more under lockdown: /proc/mtrr does.
-is "and lets go" 0 "$(grep -c "base=0x0${at#0x}" /proc/mtrr)"
+# Under lockdown rdmsr cannot read registers, but /proc/mtrr can.
+is "but a claim is given back" 0 "$(grep -c "base=0x0${at#0x}" /proc/mtrr)"
 does "the module unloads under lockdown" unload
 doesnt "and does not load again" module pmem_arena

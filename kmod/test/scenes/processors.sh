@@ -1,4 +1,4 @@
-# Processors that go and come back while claims come and go; on kernels that let their copy of the registers be changed, and on others.
+# Processors that go offline and come back, while claims come and go: on kernels whose copy of the registers can be changed, and on others.
 before=$(effect)
 for which in pmem_arena pmem_arena_without_mtrr_state; do
     module $which
@@ -28,7 +28,7 @@ for which in pmem_arena pmem_arena_without_mtrr_state; do
     is "$which: all is given back" "$before" "$(effect)"
     has "$which: nothing is pending" "0 pending" "$(info)"
     note "$which: $(info)"
-    # Where the kernel's copy is kept in step, it gives the right registers itself.
+    # If the kernel's copy is up to date, the kernel itself writes the right registers.
     [ $which = pmem_arena ] && has "$which: none had to be mended" " 0 mended" "$(info)"
     does "$which unloads" unload
     is "$which: the end is the beginning" "$before" "$(effect)"

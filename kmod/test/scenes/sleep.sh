@@ -1,4 +1,4 @@
-# Suspend to RAM with a claim held, on both kinds of kernel.
+# Suspend to RAM while a claim is held, on both kinds of kernel.
 before=$(effect)
 for which in pmem_arena pmem_arena_without_mtrr_state; do
     module $which

@@ -1,4 +1,5 @@
-# Random requests of eight threads beside processors that go and come back, holders that are killed, and /proc/mtrr.
+# Random requests from eight threads, while processors go offline and come back, holders are killed, /proc/mtrr changes, and the module is
+# unloaded and loaded.
 before=$(effect)
 seconds=${seconds:-20}
 module pmem_arena
