@@ -73,7 +73,7 @@ pub fn run() -> Result<String, Box<dyn StdError>> {
                 held.push(region);
             }
             Err(error) => {
-                writeln!(out, "{what}, {} MiB for at most {most}: {}", len >> 20, error.named(pmem.state()))?
+                writeln!(out, "{what}, {} MiB for at most {most}: {}", len >> 20, error.named(pmem.state()))?;
             }
         }
     }

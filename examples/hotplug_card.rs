@@ -160,7 +160,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         binding.lock().map_or(0, |own| own.tree.functions.len())
     )?;
 
-    space.trace();
+    let _ = space.trace();
     transact(&mut manager, &binding, &found.tree)?;
     manager.verify(driver)?;
     writeln!(out, "plugged in; written was")?;

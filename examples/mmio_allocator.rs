@@ -61,6 +61,7 @@ impl AddressAllocator {
     }
 
     /// Returns the range that an address lies in, and its owner.
+    #[must_use]
     pub fn owner(&self, addr: u64) -> Option<(AddrRange, &'static str)> {
         self.space.get(addr)
     }

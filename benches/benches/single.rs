@@ -24,7 +24,7 @@ fn index(c: &mut Criterion) {
         let mut group = c.benchmark_group("space");
         let middle = n * PAGE;
         group.bench_function(BenchmarkId::new("get", n), |b| {
-            b.iter(|| black_box(space.get(black_box(middle))))
+            b.iter(|| black_box(space.get(black_box(middle))));
         });
         group.bench_function(BenchmarkId::new("before and after", n), |b| {
             b.iter(|| black_box((space.before(black_box(middle)), space.after(black_box(middle)))));

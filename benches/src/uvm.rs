@@ -301,7 +301,7 @@ fn hotplug(n: usize) -> Vec<Line> {
             &|sample, at| assert!(sample.unplug(at + middle, 2 * middle)),
         );
         each(1, &whole[1..], &mut |uvm, at| uvm.unplug(range(at, PAGES)).expect("idle"), &|sample, at| {
-            assert!(sample.unplug(at, PAGES))
+            assert!(sample.unplug(at, PAGES));
         });
         each(
             2,

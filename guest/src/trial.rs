@@ -111,9 +111,9 @@ impl<U: Unit + 'static> Trial<'_, U> {
             self.ask()?;
             let edu = self.edu()?;
             if read {
-                edu.read(at, CHUNK)?
+                edu.read(at, CHUNK)?;
             } else {
-                edu.write(at, CHUNK)?
+                edu.write(at, CHUNK)?;
             }
             let (id, told) = (edu.id, self.ask()?);
             let what = if read { "a read" } else { "a write" };

@@ -48,6 +48,9 @@ unsafe extern "C" fn free(at: *mut c_void, bytes: usize) {
 
 impl Sample {
     /// Plugs segments of `pages` pages each at these page frames, while the page allocator is running.
+    ///
+    /// # Panics
+    /// If the host or a segment is refused: samples are for tests and benchmarks.
     pub fn new(starts: impl Iterator<Item = u64>, pages: u64) -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let host = Host::sample(
@@ -77,6 +80,7 @@ impl Sample {
 
     /// `uvm_physseg_find`: returns the index of a page frame in its segment.
     #[inline]
+    #[must_use]
     pub fn find(&self, frame: u64) -> Option<u64> {
         let mut offset = 0;
         // SAFETY: `offset` is valid for writes.
@@ -86,6 +90,7 @@ impl Sample {
 
     /// `uvm_physseg_find` and `uvm_physseg_get_pg`: returns the address of a page frame's page.
     #[inline]
+    #[must_use]
     pub fn page(&self, frame: u64) -> Option<usize> {
         let mut offset = 0;
         // SAFETY: `offset` is valid for writes, and the segment that was found has that page.
@@ -96,12 +101,14 @@ impl Sample {
     }
 
     /// `uvm_physseg_plug`.
+    #[must_use]
     pub fn plug(&self, start: u64, pages: u64) -> bool {
         // SAFETY: a null pointer means that no handle is written.
         unsafe { uvm_physseg_plug(start as usize, pages as usize, ptr::null_mut()) }
     }
 
     /// `uvm_physseg_unplug`.
+    #[must_use]
     pub fn unplug(&self, start: u64, pages: u64) -> bool {
         // SAFETY: nobody uses the pages.
         unsafe { uvm_physseg_unplug(start as usize, pages as usize) }
@@ -114,7 +121,7 @@ impl Drop for Sample {
             // A segment that was cut in the middle is in two parts now.
             if !self.unplug(*start, self.pages) {
                 for frame in *start..*start + self.pages {
-                    self.unplug(frame, 1);
+                    let _ = self.unplug(frame, 1);
                 }
             }
         }

@@ -76,6 +76,7 @@ pub struct Drawing {
 
 impl Drawing {
     /// Whether a picture is wanted.
+    #[must_use]
     pub fn is_any(&self) -> bool {
         self.svg.is_some() || self.html.is_some() || self.map || self.dot.is_some()
     }
@@ -317,6 +318,7 @@ pub enum Command {
 
 impl Command {
     /// Whether the command's report can be drawn.
+    #[must_use]
     pub fn has_picture(&self) -> bool {
         match self {
             Self::Topo(_) | Self::View { .. } | Self::Diff { .. } | Self::Resolve { .. } => true,

@@ -60,6 +60,7 @@ impl Failure {
     }
 
     /// Returns the exit status.
+    #[must_use]
     pub fn status(&self) -> Status {
         match self {
             Self::Usage(_) | Self::Import(ImportError::Twice { .. }) => Status::Usage,

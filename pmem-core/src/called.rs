@@ -29,6 +29,7 @@ impl Error {
     /// assert!(error.named(pmem.state()).to_string().starts_with("arena PCI 0000:00: no space"));
     /// # Ok::<(), pmem_core::Error>(())
     /// ```
+    #[must_use]
     pub const fn named<'e>(&'e self, state: &'e State) -> Named<'e> {
         Named { error: self, state }
     }

@@ -31,21 +31,25 @@ impl Metric {
     pub const UNREACHABLE: Self = Self(u32::MAX);
 
     /// Returns a cost. `u32::MAX` is [`Metric::UNREACHABLE`].
+    #[must_use]
     pub const fn new(cost: u32) -> Self {
         Self(cost)
     }
 
     /// Returns the cost as a number.
+    #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
     /// Whether this is the cost of a path, not [`Metric::UNREACHABLE`].
+    #[must_use]
     pub const fn is_reachable(self) -> bool {
         self.0 != u32::MAX
     }
 
     /// Whether there is a path and its cost is at most `max`.
+    #[must_use]
     pub fn within(self, max: Self) -> bool {
         self.is_reachable() && self <= max
     }

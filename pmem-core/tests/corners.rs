@@ -365,7 +365,7 @@ fn a_change_that_takes_effect_at_once_and_is_forgotten() {
             Ok(())
         }
         fn abort(&mut self) {
-            self.0.push("abort")
+            self.0.push("abort");
         }
         fn resync(&mut self, _: &State) -> Result<(), Fault> {
             self.0.push("resync");

@@ -86,7 +86,7 @@ fn work(machine: &Machine, dice: &mut Dice, held: &mut Vec<Region>, exchange: &M
                 if dice.roll(3) == 0 { Err(Error::Abandoned) } else { Ok((a, seen)) }
             });
             taken.map(|((a, seen), mut made)| {
-                held.extend([made.take(a), made.take(seen)].into_iter().flatten())
+                held.extend([made.take(a), made.take(seen)].into_iter().flatten());
             })
         }
         12 => {

@@ -227,7 +227,7 @@ proptest! {
             // It can be worked with.
             let arenas: Vec<_> = loaded.state().arenas().map(|(id, ..)| id).collect();
             for arena in arenas {
-                loaded.state().view(arena);
+                let _ = loaded.state().view(arena);
                 let _ = loaded.alloc(arena, &Request::new(0x1000).max_metric(Metric::FARTHEST));
             }
             let regions: Vec<_> = loaded.regions().map(|(id, _)| id).collect();

@@ -289,7 +289,9 @@ fn threads_keep_the_model_sound() {
                         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                         match random >> 60 {
                             0..=6 => {
-                                kept.extend(pmem.alloc(arena, &Request::new((random >> 40 & 0xfff) + 1)).ok())
+                                kept.extend(
+                                    pmem.alloc(arena, &Request::new((random >> 40 & 0xfff) + 1)).ok(),
+                                );
                             }
                             7..=9 => {
                                 let region = kept.last().cloned();

@@ -589,7 +589,7 @@ fn a_unit_that_is_somebody_s_is_read_and_not_taken() {
     let (system, device) = (machine.system, machine.devices[1]);
     machine.pmem.transaction(|plan| pass(plan, device, system)).unwrap();
 
-    fake.written();
+    let _ = fake.written();
     let mut second = Machine::new();
     let (_, idle) = vtd(VtdChip::new(4, false, true), 10);
     assert_eq!(Found::vtd(&mut idle.clone()).unwrap(), None);
@@ -630,7 +630,7 @@ fn what_is_refused_is_told_by_the_unit() {
     let (unit, fake) = vtd(VtdChip::new(4, false, true), 100);
     let mut unit = unit;
     unit.start().unwrap();
-    fake.access(ID, 0x1234_5678, true);
+    let _ = fake.access(ID, 0x1234_5678, true);
     let [fault] = unit.events().unwrap()[..] else { panic!("one fault") };
     assert_eq!((fault.source, fault.address, fault.read, fault.reason.0), (ID, 0x1234_5000, false, 1));
     // It is told once; of many, as many as there are records.
@@ -640,13 +640,13 @@ fn what_is_refused_is_told_by_the_unit() {
 
     let (mut unit, fake) = amd(AmdChip::new(false, false), 100);
     unit.start().unwrap();
-    fake.access(ID, 0x1234_5678, true);
+    let _ = fake.access(ID, 0x1234_5678, true);
     let [event] = unit.events().unwrap()[..] else { panic!("one event") };
     assert_eq!((event.source, event.address, event.code.name()), (ID, 0x1234_5678, "IO_PAGE_FAULT"));
     // More than the log has room for.
     (0..400).for_each(|n| assert_eq!(fake.access(ID, n << 12, false), None));
     assert_eq!(unit.events().unwrap().len(), 255);
-    fake.access(ID, 0x5000, false);
+    let _ = fake.access(ID, 0x5000, false);
     assert_eq!(unit.events().unwrap().len(), 1);
 }
 
@@ -655,7 +655,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
     let (unit, fake) = vtd(VtdChip::new(3, false, true), 12);
     let (mut machine, _, domain) = small(unit, &Limits::x86(39), Peers::Refused);
     let ram = machine.ram;
-    fake.written();
+    let _ = fake.written();
     // Addresses of more bits than the unit has.
     let wide = machine.domain(&Limits::x86(48), Peers::Refused);
     assert!(wide.unwrap_err().to_string().contains("wider than the unit translates"));
@@ -670,7 +670,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         .transaction(|plan| add_device(plan, &mut binding.lock().unwrap(), "twin", [ID]))
         .unwrap();
     let other = machine.domain(&Limits::x86(39), Peers::Refused).unwrap();
-    fake.written();
+    let _ = fake.written();
     let apart = machine.pmem.transaction(|plan| join(plan, twin, other)).unwrap_err().to_string();
     assert!(apart.contains("share a requester id"), "{apart}");
     assert_eq!(fake.written(), (0, 0));

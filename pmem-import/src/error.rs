@@ -50,6 +50,7 @@ pub enum ImportError {
 }
 
 /// Describes an I/O error in words, with a hint where there is a remedy.
+#[must_use]
 pub fn explain(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
         return "permission denied: try again as root (sudo)".to_owned();

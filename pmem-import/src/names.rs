@@ -77,6 +77,7 @@ impl Names {
     /// assert_eq!(place.to_string(), "iomem:2");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn of_memory(&self, addr: u64) -> Vec<&str> {
         self.memory.at(addr)
     }
@@ -92,16 +93,19 @@ impl Names {
     }
 
     /// Returns the names of an I/O port, innermost first; empty if no source names it.
+    #[must_use]
     pub fn of_port(&self, port: u64) -> Vec<&str> {
         self.ports.at(port)
     }
 
     /// Returns the named ranges of memory, as the source lists them.
+    #[must_use]
     pub fn memory(&self) -> &Listing {
         &self.memory.listing
     }
 
     /// Returns what the architecture defines at a memory address, whether or not a source lists it.
+    #[must_use]
     pub fn by_architecture(&self, addr: u64) -> Option<&'static WellKnown> {
         well_known(addr, self.is_x86, self.is_amd)
     }

@@ -60,6 +60,7 @@ pub(crate) fn hex(text: &str) -> Option<u64> {
 /// assert_eq!(parse_size("512 KiB"), Some(512 << 10));
 /// assert_eq!(parse_size("sixteen"), None);
 /// ```
+#[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let (digits, unit) = if text.starts_with("0x") {
@@ -189,6 +190,7 @@ pub(crate) fn parse_mask(text: &str) -> Option<Vec<u32>> {
 /// ```
 /// assert_eq!(pmem_import::show_list(&[0, 1, 2, 3, 8]), "0-3,8");
 /// ```
+#[must_use]
 pub fn show_list(all: &[u32]) -> String {
     let mut out = String::new();
     let mut rest = all;

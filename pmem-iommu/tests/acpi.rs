@@ -70,7 +70,7 @@ fn dmar_fields(dmar: &Dmar) -> String {
                 scopes(&mut out, &found.scopes);
             }
             Structure::Affinity { base, domain } => {
-                writeln!(out, "RHSA base={base:#x} pxm={domain}").unwrap()
+                writeln!(out, "RHSA base={base:#x} pxm={domain}").unwrap();
             }
             Structure::Named { number, name } => {
                 writeln!(out, "ANDD dev={number} name={}", String::from_utf8_lossy(name)).unwrap();

@@ -27,16 +27,19 @@ pub struct Span {
 
 impl Span {
     /// Returns the size in bytes, 0 if the span is empty.
+    #[must_use]
     pub const fn len(self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
     /// Returns whether the span holds no address.
+    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.end <= self.start
     }
 
     /// Returns whether `addr` is in the span.
+    #[must_use]
     pub const fn contains(self, addr: u64) -> bool {
         self.start <= addr && addr < self.end
     }
@@ -82,6 +85,7 @@ impl Block {
 
     /// Creates a block. `None` unless `order` is 12 to 52, `start` is a multiple of the size, and the end is at most
     /// 2^52.
+    #[must_use]
     pub const fn new(start: u64, order: u8) -> Option<Self> {
         if order < 12 || order > 52 || start & ((1 << order) - 1) != 0 || start >> 52 != 0 {
             return None;
@@ -90,21 +94,25 @@ impl Block {
     }
 
     /// Returns the first address.
+    #[must_use]
     pub const fn start(self) -> u64 {
         self.start
     }
 
     /// Returns the binary logarithm of the size in bytes.
+    #[must_use]
     pub const fn order(self) -> u8 {
         self.order
     }
 
     /// Returns the size in bytes.
+    #[must_use]
     pub const fn size(self) -> u64 {
         1 << (self.order & 63)
     }
 
     /// Returns the addresses of the block.
+    #[must_use]
     pub const fn span(self) -> Span {
         Span { start: self.start, end: self.start + self.size() }
     }

@@ -43,6 +43,7 @@ impl fmt::Display for Difference {
 impl Setting {
     /// Returns the first of [`Self::differences`]; `None` if there is none. The MTRRs then give every address the same
     /// type in both settings.
+    #[must_use]
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         self.differences(other).next()
     }

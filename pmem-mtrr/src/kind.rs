@@ -35,6 +35,7 @@ impl MemType {
     pub const ALL: [Self; 5] = [Self::Uc, Self::Wc, Self::Wt, Self::Wp, Self::Wb];
 
     /// Decodes the type in a register; `None` for 2, 3, 7 and above, which a processor refuses.
+    #[must_use]
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             0 => Some(Self::Uc),
@@ -47,11 +48,13 @@ impl MemType {
     }
 
     /// Returns the type's encoding in a register.
+    #[must_use]
     pub const fn bits(self) -> u8 {
         self as u8
     }
 
     /// Returns the type's place in [`Self::ALL`].
+    #[must_use]
     pub const fn index(self) -> usize {
         match self {
             Self::Uc => 0,
@@ -63,6 +66,7 @@ impl MemType {
     }
 
     /// Returns the name: two capital letters.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Uc => "UC",
@@ -74,6 +78,7 @@ impl MemType {
     }
 
     /// Parses the two letters, or the words of `/proc/mtrr` and the kernel's log, in either case.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| {
             let long = match kind {
@@ -89,6 +94,7 @@ impl MemType {
 
     /// Returns the type of an address that registers of both types match; `None` where that is undefined (Intel SDM
     /// vol. 3A, section 13.11.4.1).
+    #[must_use]
     pub const fn over(self, other: Self) -> Option<Self> {
         match (self, other) {
             (Self::Uc, _) | (_, Self::Uc) => Some(Self::Uc),
@@ -128,11 +134,13 @@ impl TypeSet {
     pub const ANY: Self = Self(0x1f);
 
     /// Returns the set of one type.
+    #[must_use]
     pub const fn only(kind: MemType) -> Self {
         Self(1 << kind.index())
     }
 
     /// Returns the set of the types in `kinds`.
+    #[must_use]
     pub const fn of(kinds: &[MemType]) -> Self {
         let (mut set, mut rest) = (0, kinds);
         while let [first, others @ ..] = rest {
@@ -143,6 +151,7 @@ impl TypeSet {
     }
 
     /// Returns whether the set holds a type.
+    #[must_use]
     pub const fn has(self, kind: MemType) -> bool {
         self.0 & (1 << kind.index()) != 0
     }
@@ -160,16 +169,19 @@ impl TypeSet {
     }
 
     /// Returns whether the set holds no type.
+    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Returns the set as bits: bit `i` for the type at place `i` of [`MemType::ALL`].
+    #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
     /// Returns the set of the types in `bits`; bits from 5 up are dropped.
+    #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits & Self::ANY.0)
     }
@@ -224,6 +236,7 @@ impl PatType {
     pub const ALL: [Self; 6] = [Self::Uc, Self::UcMinus, Self::Wc, Self::Wt, Self::Wb, Self::Wp];
 
     /// Decodes the type in a PAT entry; `None` for 2, 3, 8 and above.
+    #[must_use]
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             0 => Some(Self::Uc),
@@ -258,6 +271,7 @@ pub struct Combined {
 /// assert_eq!(with_pat(MemType::Uc, PatType::Wb).kind, MemType::Uc);
 /// assert!(with_pat(MemType::Wp, PatType::UcMinus).doubtful);
 /// ```
+#[must_use]
 pub const fn with_pat(mtrr: MemType, pat: PatType) -> Combined {
     use MemType::{Uc, Wb, Wc, Wp, Wt};
     let (kind, doubtful) = match (mtrr, pat) {

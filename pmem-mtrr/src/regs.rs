@@ -27,11 +27,13 @@ pub const FIXED: [u32; 11] = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0
 pub const MAX_VARIABLE: usize = 40;
 
 /// Returns the number of `IA32_MTRR_PHYSBASEn`.
+#[must_use]
 pub const fn phys_base(n: usize) -> u32 {
     0x200 + 2 * (n as u32 & 0x7f)
 }
 
 /// Returns the number of `IA32_MTRR_PHYSMASKn`.
+#[must_use]
 pub const fn phys_mask(n: usize) -> u32 {
     phys_base(n) + 1
 }
@@ -48,21 +50,25 @@ impl Width {
     pub const DEFAULT: Self = Self(36);
 
     /// Creates a width; `None` unless `bits` is 32 to 52.
+    #[must_use]
     pub const fn new(bits: u8) -> Option<Self> {
         if bits >= 32 && bits <= 52 { Some(Self(bits)) } else { None }
     }
 
     /// Returns the width in bits.
+    #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
     /// Returns the address after the last one.
+    #[must_use]
     pub const fn end(self) -> u64 {
         1 << (self.0 & 63)
     }
 
     /// Returns the address bits that a variable register holds: those from bit 12 up.
+    #[must_use]
     pub const fn mask(self) -> u64 {
         (self.end() - 1) & !0xfff
     }
@@ -74,27 +80,32 @@ pub struct Cap(pub u64);
 
 impl Cap {
     /// Creates the register from its fields: the number of variable registers, fixed ranges, and write-combining.
+    #[must_use]
     pub const fn new(variable: u8, fixed: bool, wc: bool) -> Self {
         Self(variable as u64 | (fixed as u64) << 8 | (wc as u64) << 10)
     }
 
     /// Returns the number of variable registers, at most [`MAX_VARIABLE`].
+    #[must_use]
     pub const fn variable(self) -> usize {
         let n = (self.0 & 0xff) as usize;
         if n < MAX_VARIABLE { n } else { MAX_VARIABLE }
     }
 
     /// Returns whether the processor has the fixed ranges.
+    #[must_use]
     pub const fn fixed(self) -> bool {
         self.0 & 1 << 8 != 0
     }
 
     /// Returns whether the processor has the write-combining type.
+    #[must_use]
     pub const fn wc(self) -> bool {
         self.0 & 1 << 10 != 0
     }
 
     /// Returns whether the processor has the SMRR.
+    #[must_use]
     pub const fn smrr(self) -> bool {
         self.0 & 1 << 11 != 0
     }
@@ -106,26 +117,31 @@ pub struct DefType(pub u64);
 
 impl DefType {
     /// Creates a valid register from its fields: the default type, fixed ranges on, and MTRRs on.
+    #[must_use]
     pub const fn new(kind: MemType, fixed: bool, enabled: bool) -> Self {
         Self(kind as u64 | (fixed as u64) << 10 | (enabled as u64) << 11)
     }
 
     /// Returns the type of addresses that no register matches; `None` if the number is not a type.
+    #[must_use]
     pub const fn kind(self) -> Option<MemType> {
         MemType::from_bits((self.0 & 0xff) as u8)
     }
 
     /// Returns whether the fixed ranges are on.
+    #[must_use]
     pub const fn fixed(self) -> bool {
         self.0 & 1 << 10 != 0
     }
 
     /// Returns whether MTRRs are on. If not, all memory is uncacheable.
+    #[must_use]
     pub const fn enabled(self) -> bool {
         self.0 & 1 << 11 != 0
     }
 
     /// Returns the reserved bits that are set, which a processor refuses.
+    #[must_use]
     pub const fn reserved(self) -> u64 {
         self.0 & !0xcff
     }
@@ -145,37 +161,44 @@ impl Variable {
     pub const OFF: Self = Self { base: 0, mask: 0 };
 
     /// Encodes a block and its type as a valid pair.
+    #[must_use]
     pub const fn new(register: Register, width: Width) -> Self {
         let mask = width.mask() & !(register.block.size() - 1);
         Self { base: register.block.start() | register.kind as u64, mask: mask | 1 << 11 }
     }
 
     /// Returns whether the register is on.
+    #[must_use]
     pub const fn valid(self) -> bool {
         self.mask & 1 << 11 != 0
     }
 
     /// Returns the type; `None` if the number is not a type.
+    #[must_use]
     pub const fn kind(self) -> Option<MemType> {
         MemType::from_bits(self.raw_kind())
     }
 
     /// Returns the number of the type, valid or not.
+    #[must_use]
     pub const fn raw_kind(self) -> u8 {
         (self.base & 0xff) as u8
     }
 
     /// Returns the address bits that the register compares.
+    #[must_use]
     pub const fn compared(self, width: Width) -> u64 {
         self.mask & width.mask()
     }
 
     /// Returns whether the register matches an address when it is on.
+    #[must_use]
     pub const fn matches(self, addr: u64, width: Width) -> bool {
         (addr ^ self.base) & self.compared(width) == 0
     }
 
     /// Returns whether the compared bits have holes, so that the register matches several ranges.
+    #[must_use]
     pub const fn is_discontiguous(self, width: Width) -> bool {
         // Without holes, the bits not compared are all below the others: 2^k - 1, which has no bit in common with 2^k.
         let free = !self.compared(width) & (width.end() - 1);
@@ -183,11 +206,13 @@ impl Variable {
     }
 
     /// Returns the bits of base and mask that are set but reserved or above the address width.
+    #[must_use]
     pub const fn reserved(self, width: Width) -> (u64, u64) {
         (self.base & !(width.mask() | 0xff), self.mask & !(width.mask() | 1 << 11))
     }
 
     /// Returns the block that the register matches; `None` if it is off or matches several ranges.
+    #[must_use]
     pub const fn block(self, width: Width) -> Option<Block> {
         if !self.valid() || self.is_discontiguous(width) {
             return None;
@@ -198,6 +223,7 @@ impl Variable {
     }
 
     /// Decodes the block and the type; `None` if the register is off, matches several ranges, or holds no valid type.
+    #[must_use]
     pub const fn register(self, width: Width) -> Option<Register> {
         match (self.block(width), self.kind()) {
             (Some(block), Some(kind)) => Some(Register { block, kind }),
@@ -241,6 +267,7 @@ impl Fixed {
     pub const MEM: u8 = 0x18;
 
     /// Returns the byte of range `i`; 0 if there is no such range.
+    #[must_use]
     pub fn byte(&self, i: usize) -> u8 {
         self.0.get(i / 8).map_or(0, |register| (register >> (8 * (i % 8))) as u8)
     }
@@ -254,16 +281,19 @@ impl Fixed {
     }
 
     /// Returns the number that stands for the type of range `i`, without AMD's two bits.
+    #[must_use]
     pub fn raw_kind(&self, i: usize) -> u8 {
         self.byte(i) & !Self::MEM
     }
 
     /// Returns the type of range `i`; `None` if the number is not a type.
+    #[must_use]
     pub fn kind(&self, i: usize) -> Option<MemType> {
         MemType::from_bits(self.raw_kind(i))
     }
 
     /// Returns the addresses of range `i`, which is below [`FIXED_RANGES`].
+    #[must_use]
     pub const fn span(i: usize) -> Span {
         let (start, len) = match i {
             0..8 => (i as u64 * 0x1_0000, 0x1_0000),
@@ -274,6 +304,7 @@ impl Fixed {
     }
 
     /// Returns the range that an address below 1 MiB is in. Higher addresses give the last range.
+    #[must_use]
     pub const fn range_of(addr: u64) -> usize {
         let i = match addr {
             0..0x8_0000 => addr >> 16,
@@ -290,11 +321,13 @@ pub struct Syscfg(pub u64);
 
 impl Syscfg {
     /// Returns `MtrrTom2En`: whether TOP_MEM2 is in effect.
+    #[must_use]
     pub const fn tom2(self) -> bool {
         self.0 & 1 << 21 != 0
     }
 
     /// Returns `Tom2ForceMemTypeWB`: whether addresses from 4 GiB to TOP_MEM2 that no register matches are write-back.
+    #[must_use]
     pub const fn tom2_write_back(self) -> bool {
         self.0 & 1 << 22 != 0
     }
@@ -321,11 +354,13 @@ impl Registers {
     }
 
     /// Returns the number of registers.
+    #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
     /// Returns whether there is no register.
+    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }

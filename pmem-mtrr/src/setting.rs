@@ -80,6 +80,7 @@ pub struct Write {
 
 impl Setting {
     /// Creates a setting with all registers off: all memory is uncacheable.
+    #[must_use]
     pub const fn new(width: Width, cap: Cap) -> Self {
         Self {
             width,
@@ -99,6 +100,7 @@ impl Setting {
     }
 
     /// Returns the variable registers that the processor has, in use or not.
+    #[must_use]
     pub fn variable(&self) -> &[Variable] {
         self.variable.get(..self.cap.variable()).unwrap_or(&[])
     }
@@ -142,6 +144,7 @@ impl Setting {
     }
 
     /// Returns the value of a register; `None` if this setting does not hold a register of that number.
+    #[must_use]
     pub fn get(&self, msr: u32) -> Option<u64> {
         let amd = |read: fn(&Amd) -> u64| self.amd.as_ref().map(read);
         match msr {
@@ -179,6 +182,7 @@ impl Setting {
 
     /// Returns the end, exclusive, of the range from 4 GiB up in which AMD's rule makes the default type write-back.
     /// `None` if the rule is not in effect.
+    #[must_use]
     pub fn tom2(&self) -> Option<u64> {
         let amd = self.amd?;
         let on = amd.syscfg.tom2() && amd.syscfg.tom2_write_back();
@@ -188,23 +192,27 @@ impl Setting {
 
     /// Returns the system management range, if there is one. To all code but its own it is uncacheable whatever the
     /// MTRRs say, so their types do not matter there.
+    #[must_use]
     pub fn management(&self) -> Option<Span> {
         let block = self.smrr.filter(|smrr| smrr.valid())?.block(self.width)?;
         Some(block.span())
     }
 
     /// Returns whether the fixed ranges decide the types below 1 MiB.
+    #[must_use]
     pub const fn fixed_counts(&self) -> bool {
         self.cap.fixed() && self.def.fixed()
     }
 
     /// Returns the default type; `None` if the register holds a number that is not a type.
+    #[must_use]
     pub const fn default_kind(&self) -> Option<MemType> {
         self.def.kind()
     }
 
     /// Returns this setting with a plan's default type and registers, and MTRRs on. `None` if the plan takes more
     /// registers than the processor has. Registers that are already as planned stay where they are.
+    #[must_use]
     pub fn programmed(&self, default: MemType, registers: &Registers) -> Option<Self> {
         let mut out = *self;
         out.program(default, registers).then_some(out)

@@ -102,7 +102,7 @@ pub fn bars(slots: &[u32]) -> impl Iterator<Item = (usize, Bar)> + '_ {
             let high = if wide { slots.get(next).copied() } else { Some(0) };
             next += usize::from(wide);
             if let Some(high) = high {
-                let base = (high as u64) << 32 | (low & !0xf) as u64;
+                let base = u64::from(high) << 32 | u64::from(low & !0xf);
                 return Some((n, Bar::Memory { base, wide, prefetchable }));
             }
         }

@@ -26,6 +26,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Whether the outcome says what is at the address.
+    #[must_use]
     pub const fn is_found(self) -> bool {
         matches!(self, Self::Accept | Self::Architecture)
     }

@@ -177,6 +177,7 @@ impl Resolve {
     }
 
     /// Whether every address was found, that is, each outcome says what is there.
+    #[must_use]
     pub fn all_found(&self) -> bool {
         self.results.iter().all(|answer| answer.result.is_found())
     }

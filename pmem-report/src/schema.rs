@@ -36,6 +36,7 @@ impl JsonSchema for End {
 }
 
 /// Returns the name and JSON schema of every report.
+#[must_use]
 pub fn schemas() -> Vec<(&'static str, Value)> {
     let all: [(&'static str, Schema); 21] = [
         ("topo", schema_for!(Topo)),

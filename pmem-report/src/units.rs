@@ -54,11 +54,13 @@ pub struct Extent {
 
 impl Extent {
     /// The size in bytes; `u64::MAX` if the range is the whole 64-bit space.
+    #[must_use]
     pub fn len(&self) -> u64 {
         u64::try_from(self.end.0 - u128::from(self.start.0)).unwrap_or(u64::MAX)
     }
 
     /// Whether the range is empty. It never is: a range has at least one address.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -96,6 +98,7 @@ impl fmt::Display for Extent {
 /// assert_eq!(size(256 << 20), "256 MiB");
 /// assert_eq!(size(0x7ff0_0000), "1.9 GiB"); // 2 GiB less 1 MiB
 /// ```
+#[must_use]
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     // A `u64` cannot hold 2^64, so `u64::MAX` stands for the whole 64-bit space.
@@ -110,6 +113,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Formats a bandwidth. The argument is in MiB/s, the unit that Linux uses (Documentation/admin-guide/mm/numaperf.rst).
+#[must_use]
 pub fn bandwidth(mib_per_s: u32) -> String {
     format!("{}/s", size(u64::from(mib_per_s) << 20))
 }

@@ -401,7 +401,7 @@ impl Interpreter {
         let mut out = String::new();
         for committed in self.manager.journal().iter() {
             out.push_str(&format!("{}:\n", committed.sequence));
-            for edit in committed.edits.iter() {
+            for edit in &committed.edits {
                 out.push_str(&format!("  {}\n", describe(self.manager.state(), &self.names, edit)));
             }
         }

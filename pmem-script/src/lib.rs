@@ -57,6 +57,7 @@ pub struct Run {
 /// assert_eq!(run.failures[0].0, 6);
 /// assert!(run.rendered.ends_with("owner 7\n----\nbuffer\n"));
 /// ```
+#[must_use]
 pub fn run(text: &str) -> Run {
     let mut interpreter = Interpreter::new();
     let mut run = Run::default();
@@ -140,7 +141,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
         fn arbitrary_text_never_panics(text in "([a-z]{1,8}( [a-z0-9:=>/,-]{0,12}){0,5}\n){0,8}") {
-            run(&text);
+            let _ = run(&text);
         }
     }
 }

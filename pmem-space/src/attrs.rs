@@ -106,6 +106,7 @@ impl Props {
     pub const CACHING: Self = Self::WTHRU.union(Self::WBACK).union(Self::WCOMB).union(Self::UNCACHED);
 
     /// Returns the caching-mode bits alone; empty if no mode is set.
+    #[must_use]
     pub fn caching(self) -> Self {
         self & Self::CACHING
     }
@@ -209,26 +210,31 @@ impl Attrs {
     }
 
     /// Returns the defaults of RAM: data that can be read, written and executed, cached write-back.
+    #[must_use]
     pub const fn ram() -> Self {
         Self { usage: Usage::DATA, prot: Prot::RWX, props: Props::WBACK }
     }
 
     /// Returns the defaults of bus space: device registers that can be read and written, uncached.
+    #[must_use]
     pub const fn device() -> Self {
         Self { usage: Usage::DEVREGS, prot: Prot::RW, props: Props::UNCACHED }
     }
 
     /// Returns what the addresses are used for.
+    #[must_use]
     pub const fn usage(self) -> Usage {
         self.usage
     }
 
     /// Returns which accesses are allowed.
+    #[must_use]
     pub const fn prot(self) -> Prot {
         self.prot
     }
 
     /// Returns how accesses are carried out.
+    #[must_use]
     pub const fn props(self) -> Props {
         self.props
     }

@@ -193,49 +193,58 @@ impl Fit {
     }
 
     /// Returns the number of gaps that the search may try in vain; `u32::MAX` by default.
+    #[must_use]
     pub const fn visits_of(&self) -> u32 {
         self.visits
     }
 
     /// Returns the window, in local addresses.
+    #[must_use]
     pub const fn window_of(&self) -> AddrRange {
         self.window
     }
 
     /// Returns the length in bytes, which is never 0.
     #[expect(clippy::len_without_is_empty, reason = "it is never 0")]
+    #[must_use]
     pub const fn len(&self) -> u64 {
         self.len
     }
 
     /// The former name of [`Self::len`].
     #[deprecated(note = "`len`")]
+    #[must_use]
     pub const fn len_of(&self) -> u64 {
         self.len()
     }
 
     /// Returns the alignment in bytes of the start as seen from elsewhere: a power of two, 1 by default.
+    #[must_use]
     pub const fn align_of(&self) -> u64 {
         self.align
     }
 
     /// Returns what is added to a local address, modulo 2^64, to give the address as seen from elsewhere.
+    #[must_use]
     pub const fn phase_of(&self) -> u64 {
         self.phase
     }
 
     /// Returns the boundary in bytes, or `None` if there is none. A place, as seen from elsewhere, crosses no multiple
     /// of it.
+    #[must_use]
     pub const fn boundary_of(&self) -> Option<u64> {
         self.boundary
     }
 
     /// Returns the policy.
+    #[must_use]
     pub const fn policy_of(&self) -> Policy {
         self.policy
     }
 
     /// Returns whether `range` is a place that fits: its length, window, alignment and boundary.
+    #[must_use]
     pub fn admits(&self, range: AddrRange) -> bool {
         let seen = range.start().wrapping_add(self.phase);
         range.len() == self.len
@@ -245,6 +254,7 @@ impl Fit {
     }
 
     /// Returns the lowest place inside `gap` that fits, if there is one.
+    #[must_use]
     pub fn lowest_in(&self, gap: AddrRange) -> Option<AddrRange> {
         let gap = gap.intersect(self.window)?;
         let start = self.aligned_up(gap.start(), self.align)?;
@@ -260,6 +270,7 @@ impl Fit {
     }
 
     /// Returns the highest place inside `gap` that fits, if there is one.
+    #[must_use]
     pub fn highest_in(&self, gap: AddrRange) -> Option<AddrRange> {
         let gap = gap.intersect(self.window)?;
         let top = gap.last().checked_sub(self.len - 1)?;

@@ -114,47 +114,56 @@ impl AddrRange {
     }
 
     /// Returns the first address.
+    #[must_use]
     pub const fn start(self) -> u64 {
         self.start
     }
 
     /// Returns the last address, which is part of the range.
+    #[must_use]
     pub const fn last(self) -> u64 {
         self.last
     }
 
     /// Returns the address after the last one, or `None` if the range ends at 2^64.
+    #[must_use]
     pub const fn end(self) -> Option<u64> {
         self.last.checked_add(1)
     }
 
     /// Returns the size in bytes. [`Self::ALL`] has 2^64 bytes and reports 2^64 − 1.
     #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
+    #[must_use]
     pub const fn len(self) -> u64 {
         (self.last - self.start).saturating_add(1)
     }
 
     /// Returns whether `addr` is in the range.
+    #[must_use]
     pub const fn contains(self, addr: u64) -> bool {
         self.start <= addr && addr <= self.last
     }
 
     /// Returns whether all of `other` is in the range.
+    #[must_use]
     pub const fn covers(self, other: Self) -> bool {
         self.start <= other.start && other.last <= self.last
     }
 
     /// Returns whether the two ranges share an address.
+    #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         self.start <= other.last && other.start <= self.last
     }
 
     /// Returns the addresses that are in both ranges, or `None` if they do not overlap.
+    #[must_use]
     pub fn intersect(self, other: Self) -> Option<Self> {
         Self::inclusive(self.start.max(other.start), self.last.min(other.last)).ok()
     }
 
     /// Returns the smallest range that covers both ranges, and whatever lies between them.
+    #[must_use]
     pub fn hull(self, other: Self) -> Self {
         Self { start: self.start.min(other.start), last: self.last.max(other.last) }
     }
@@ -173,6 +182,7 @@ impl AddrRange {
     /// assert_eq!(above, Some(AddrRange::new(0x1_0000_0000, 0x2_0000_0000)?));
     /// # Ok::<(), pmem_space::RangeError>(())
     /// ```
+    #[must_use]
     pub fn minus(self, other: Self) -> [Option<Self>; 2] {
         let below = other.start.checked_sub(1).and_then(|last| {
             let last = last.min(self.last);
@@ -188,11 +198,13 @@ impl AddrRange {
     /// Returns the range moved up by `offset` bytes, or `None` if the moved range would wrap.
     ///
     /// The offset is added modulo 2^64, so a two's complement offset moves the range down.
+    #[must_use]
     pub fn shifted(self, offset: u64) -> Option<Self> {
         Self::inclusive(self.start.wrapping_add(offset), self.last.wrapping_add(offset)).ok()
     }
 
     /// Rounds the start down and the end up to multiples of `granule` bytes, a power of two.
+    #[must_use]
     pub const fn rounded(self, granule: u64) -> Self {
         let mask = granule.wrapping_sub(1);
         Self { start: self.start & !mask, last: self.last | mask }

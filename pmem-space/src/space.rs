@@ -203,6 +203,7 @@ impl<T: Copy> Space<T> {
     }
 
     /// Returns the entry that `addr` lies in: a taken range, a gap, a hole or sealed space.
+    #[must_use]
     pub fn at(&self, addr: u64) -> Entry<T> {
         if let Some(lead) = self.lead.filter(|lead| addr <= *lead) {
             return Entry { range: raw(0, lead), occupant: Occupant::Gap };
@@ -214,6 +215,7 @@ impl<T: Copy> Space<T> {
 
     /// Returns the taken range that `addr` lies in, and its value; `None` if `addr` is not taken.
     #[inline]
+    #[must_use]
     pub fn get(&self, addr: u64) -> Option<(AddrRange, T)> {
         self.root.leaf(addr)?.get(addr)
     }
@@ -235,12 +237,14 @@ impl<T: Copy> Space<T> {
     /// assert_eq!(map, [(0x1000, Occupant::Taken("UART")), (0xf_f000, Occupant::Gap)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn entries_in(&self, window: AddrRange) -> Entries<'_, T> {
         Entries { space: self, leaf: None, next: Some(window.start()), last: window.last() }
     }
 
     /// Iterates over the taken ranges that overlap `window`, in order of address or from the back. Ranges are given
     /// whole, even where they extend past the window.
+    #[must_use]
     pub fn taken_in(&self, window: AddrRange) -> TakenIn<'_, T> {
         TakenIn { space: self, leaf: None, left: Some(window) }
     }
@@ -259,21 +263,25 @@ impl<T: Copy> Space<T> {
     }
 
     /// Returns the nearest taken range that ends below `addr`.
+    #[must_use]
     pub fn before(&self, addr: u64) -> Option<(AddrRange, T)> {
         self.taken_in(raw(0, addr.checked_sub(1)?)).rev().find(|(range, _)| range.last() < addr)
     }
 
     /// Returns the nearest taken range that starts above `addr`.
+    #[must_use]
     pub fn after(&self, addr: u64) -> Option<(AddrRange, T)> {
         self.taken_in(raw(addr.checked_add(1)?, u64::MAX)).find(|(range, _)| range.start() > addr)
     }
 
     /// Finds a place for `fit` without taking it; `None` if nothing fits.
+    #[must_use]
     pub fn find(&self, fit: &Fit) -> Option<AddrRange> {
         self.search(fit).map(|found| found.place)
     }
 
     /// Finds a place for `fit` without taking it, and says whether it is the place that the policy asks for.
+    #[must_use]
     pub fn search(&self, fit: &Fit) -> Option<Found> {
         let mut search = Search { fit, need: Need::of(fit), patience: fit.visits_of() };
         let lead = self.lead.map(|lead| raw(0, lead));
@@ -313,12 +321,14 @@ impl<T: Copy> Space<T> {
     }
 
     /// Returns the largest gap inside `window`, cut to it; of equally large ones the lowest. `None` if there is no gap.
+    #[must_use]
     pub fn largest_gap(&self, window: AddrRange) -> Option<AddrRange> {
         let lead = self.lead.and_then(|lead| raw(0, lead).intersect(window));
         largest(&self.root, window, lead)
     }
 
     /// Returns the number of taken ranges.
+    #[must_use]
     pub fn taken(&self) -> usize {
         self.taken
     }

@@ -137,6 +137,7 @@ impl<const N: usize> Default for EarlyAllocator<N> {
 
 impl<const N: usize> EarlyAllocator<N> {
     /// Makes an empty map.
+    #[must_use]
     pub const fn new() -> Self {
         Self { spans: [Span { start: 0, end: 0, state: State::Reserved }; N], len: 0 }
     }
@@ -235,6 +236,7 @@ impl<const N: usize> EarlyAllocator<N> {
     }
 
     /// The number of free page frames.
+    #[must_use]
     pub fn free_frames(&self) -> u64 {
         self.spans().iter().filter(|span| span.state == State::Free).map(|span| span.end - span.start).sum()
     }

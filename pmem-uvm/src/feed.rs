@@ -153,6 +153,7 @@ impl<A: Access> Feed<A> {
 
     /// Returns the subscription to register the driver with. It has the lowest priority: the driver is asked last and
     /// installs last, so no other driver's failure takes back what callbacks were told.
+    #[must_use]
     pub fn subscription() -> Subscription {
         let kinds = Kinds::REGIONS | Kinds::ATTRS | Kinds::SPANS | Kinds::WINDOWS | Kinds::TOPOLOGY;
         let interest = Interest {

@@ -82,6 +82,7 @@ impl FrameRange {
 
     /// Returns the page frames of 2^`shift` bytes that lie entirely inside a range of addresses; `None` if there are
     /// none. Frames past [`FRAMES`] are cut off.
+    #[must_use]
     pub const fn inside(range: AddrRange, shift: u32) -> Option<Self> {
         let mask = (1 << shift) - 1;
         let end =
@@ -92,12 +93,14 @@ impl FrameRange {
 
     /// Returns the page frames of 2^`shift` bytes that a range of addresses touches. Frames past [`FRAMES`] are cut
     /// off; `None` if no frame is left.
+    #[must_use]
     pub const fn around(range: AddrRange, shift: u32) -> Option<Self> {
         let last = range.last() >> shift;
         Self::between(range.start() >> shift, if last < FRAMES { last + 1 } else { FRAMES })
     }
 
     /// Returns the addresses of these page frames, each of 2^`shift` bytes; `None` if they end past 2^64.
+    #[must_use]
     pub fn bytes(self, shift: u32) -> Option<AddrRange> {
         let last = self.end - 1;
         if last > u64::MAX >> shift {
@@ -107,48 +110,57 @@ impl FrameRange {
     }
 
     /// The first page frame.
+    #[must_use]
     pub const fn start(self) -> u64 {
         self.start
     }
 
     /// The page frame after the last one.
+    #[must_use]
     pub const fn end(self) -> u64 {
         self.end
     }
 
     /// The number of page frames; at least 1.
+    #[must_use]
     pub const fn count(self) -> u64 {
         self.end - self.start
     }
 
     /// Whether `frame` lies in this range.
+    #[must_use]
     pub const fn contains(self, frame: u64) -> bool {
         self.start <= frame && frame < self.end
     }
 
     /// Whether all of `other` lies in this range.
+    #[must_use]
     pub const fn covers(self, other: Self) -> bool {
         self.start <= other.start && other.end <= self.end
     }
 
     /// Whether the two ranges share a page frame.
+    #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         self.start < other.end && other.start < self.end
     }
 
     /// Returns the page frames that both ranges contain; `None` if they do not overlap.
+    #[must_use]
     pub fn intersect(self, other: Self) -> Option<Self> {
         Self::between(self.start.max(other.start), self.end.min(other.end))
     }
 
     /// Returns what is left of this range below and above `hole`. If they do not overlap, the whole range is on its
     /// side of the hole.
+    #[must_use]
     pub fn minus(self, hole: Self) -> [Option<Self>; 2] {
         let below = Self::between(self.start, self.end.min(hole.start));
         [below, Self::between(self.start.max(hole.end), self.end)]
     }
 
     /// Iterates over the page frames in ascending order.
+    #[must_use]
     pub fn frames(self) -> core::ops::Range<u64> {
         self.start..self.end
     }

@@ -131,6 +131,7 @@ pub struct Layout {
 
 impl Layout {
     /// Lays RAM out as `viewer` sees it: a CPU's view or the system bus.
+    #[must_use]
     pub fn new(viewer: ArenaId) -> Self {
         Self { viewer, nodes: Vec::new(), apart: Vec::new(), lists: Vec::new() }
     }
@@ -162,6 +163,7 @@ impl Layout {
     /// Returns the page frames of the RAM in ascending order, and what each should be. A page counts if all of it is
     /// RAM. Memory that is seen in several places counts where it is nearest. Memory behind tables and interleaves is
     /// not followed.
+    #[must_use]
     pub fn frames(&self, state: &State, settings: Settings) -> Vec<(FrameRange, Ram)> {
         self.wanted(state, &self.look(state), AddrRange::ALL, settings)
     }

@@ -71,6 +71,7 @@ impl<V> Default for FrameMap<V> {
 
 impl<V> FrameMap<V> {
     /// Makes an empty map. Does not allocate.
+    #[must_use]
     pub const fn new() -> Self {
         Self { root: Slot::Empty, shift: BITS, len: 0 }
     }

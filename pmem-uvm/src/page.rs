@@ -176,6 +176,7 @@ pub struct Page<'p>(pub(crate) &'p PageWords);
 
 impl Page<'_> {
     /// Returns the whole record as it is now.
+    #[must_use]
     pub fn info(self) -> PageInfo {
         let head = self.head();
         let (key, offset) = (self.0[1].load(Ordering::Relaxed), self.0[2].load(Ordering::Relaxed));
@@ -196,6 +197,7 @@ impl Page<'_> {
 
     /// Returns the state as it is now.
     #[inline]
+    #[must_use]
     pub fn state(self) -> PageState {
         state_of(self.head())
     }

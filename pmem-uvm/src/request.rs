@@ -75,6 +75,7 @@ pub struct PageRequest {
 
 impl PageRequest {
     /// Requests any page, for no particular owner, with node 0 as the preferred node.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

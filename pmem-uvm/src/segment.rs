@@ -15,11 +15,13 @@ new_key_type! {
 
 impl SegmentId {
     /// Returns the id as a number, for hosts that keep numbers. It is never 0.
+    #[must_use]
     pub fn to_raw(self) -> u64 {
         self.data().as_ffi()
     }
 
     /// Makes an id from a number that [`Self::to_raw`] returned.
+    #[must_use]
     pub fn from_raw(bits: u64) -> Self {
         KeyData::from_ffi(bits).into()
     }
@@ -197,6 +199,7 @@ pub struct Plug {
 
 impl Plug {
     /// Plugs all of `range` as a segment of its own: available, online, plain RAM, on free list 0 of node 0.
+    #[must_use]
     pub fn new(range: FrameRange) -> Self {
         Self {
             range,

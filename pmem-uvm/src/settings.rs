@@ -66,16 +66,19 @@ impl Settings {
     }
 
     /// The number of page colours.
+    #[must_use]
     pub fn colours_of(self) -> u32 {
         self.colours
     }
 
     /// The number of free lists.
+    #[must_use]
     pub fn free_lists_of(self) -> u8 {
         self.free_lists
     }
 
     /// The base-2 logarithm of the page size in bytes.
+    #[must_use]
     pub fn pageshift(self) -> u32 {
         self.pageshift
     }

@@ -118,11 +118,13 @@ const NAP: Duration = Duration::from_millis(5);
 
 impl Wait {
     /// Does not wait: a shortage is reported at once.
+    #[must_use]
     pub fn no() -> Self {
         Self { timeout: Some(Duration::ZERO), cancel: None }
     }
 
     /// Waits for this long at most.
+    #[must_use]
     pub fn at_most(timeout: Duration) -> Self {
         Self { timeout: Some(timeout), cancel: None }
     }
@@ -281,11 +283,13 @@ impl SharedUvm {
     }
 
     /// Returns what is plugged now, for readers. It stays valid for as long as you keep it.
+    #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::clone(&self.0.published.load())
     }
 
     /// Reads the counters, without a lock.
+    #[must_use]
     pub fn uvmexp(&self) -> Uvmexp {
         self.0.counters.read(&self.0.settings)
     }
@@ -357,6 +361,7 @@ impl SharedUvm {
 
     /// Whether the running thread works on this memory or keeps it as it is. Such a thread must not wait for anybody
     /// who might want the memory.
+    #[must_use]
     pub fn is_here(&self) -> bool {
         self.is_mine() || self.is_kept()
     }

@@ -38,12 +38,14 @@ impl Snapshot {
     }
 
     /// The [`Uvm::generation`](crate::Uvm::generation) at which the snapshot was taken.
+    #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Returns the segment of a page frame and the page frame's index in it; `None` if it was not plugged.
     #[inline]
+    #[must_use]
     pub fn find(&self, frame: u64) -> Option<(&Segment, u64)> {
         let (_, held) = self.map.get(frame)?;
         Some((&held.segment, frame - held.segment.range().start()))
@@ -51,6 +53,7 @@ impl Snapshot {
 
     /// Returns a page as it is now; `None` if it was not plugged.
     #[inline]
+    #[must_use]
     pub fn page(&self, frame: u64) -> Option<PageInfo> {
         self.held(frame).map(|(_, page)| page.info())
     }

@@ -47,7 +47,7 @@ fn nobody_frees_a_page_that_is_being_moved() {
     let captured = memory.with(|uvm| {
         uvm.capture(range(page, 1), &mut |from, _| {
             std::thread::scope(|scope| {
-                scope.spawn(|| assert!(processor.pagefree(from).is_err())).join().unwrap()
+                scope.spawn(|| assert!(processor.pagefree(from).is_err())).join().unwrap();
             });
             Ok(())
         })

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 /// The folder of this package.
+#[must_use]
 pub fn here() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The corpus of real machines; `None`, and a word about it, if `PMEM_CORPUS` is not set.
+#[must_use]
 pub fn corpus() -> Option<PathBuf> {
     let Some(dir) = std::env::var_os("PMEM_CORPUS") else {
         println!("skipped: no corpus (PMEM_CORPUS is not set)");
@@ -21,6 +23,7 @@ pub fn corpus() -> Option<PathBuf> {
 }
 
 /// Unpacks one of our own captures.
+#[must_use]
 pub fn captured(name: &str) -> tempfile::TempDir {
     let path = here().join("machines").join(format!("{name}.tar.gz"));
     let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -204,7 +204,7 @@ impl Reader {
         for token in tokens {
             match token {
                 TokenTree::Punct(punct) if punct.as_char() == ':' => {
-                    joined = punct.spacing() == Spacing::Alone
+                    joined = punct.spacing() == Spacing::Alone;
                 }
                 TokenTree::Ident(ident) if joined && !path.is_empty() => {
                     path.push(ident.to_string());

@@ -74,6 +74,7 @@ impl Image {
     }
 
     /// Returns the first register in which two images differ in effect ([`Setting::difference`]).
+    #[must_use]
     pub fn difference(&self, other: &Self, width: Width) -> Option<Difference> {
         let setting = |image: &Self| {
             let mut setting = Setting::new(width, Cap(image.cap));

@@ -190,6 +190,7 @@ impl Window {
     /// assert!(window.old_start > window.old_last);
     /// assert_eq!(window.new_last, 0x43_ffff_ffff);
     /// ```
+    #[must_use]
     pub fn new(
         domain: u32,
         function: u16,
@@ -205,6 +206,7 @@ impl Window {
 
 impl Windows {
     /// Returns the reason why a window was refused, in words.
+    #[must_use]
     pub fn why(&self) -> &str {
         text(&self.why)
     }
@@ -224,6 +226,7 @@ impl Windows {
 
 impl Head {
     /// Returns the head of a structure `T`.
+    #[must_use]
     pub const fn of<T>() -> Self {
         Self { version: VERSION, size: size_of::<T>() as u32 }
     }
@@ -260,6 +263,7 @@ impl Info {
 
 impl Span {
     /// Returns the name of the arena.
+    #[must_use]
     pub fn name(&self) -> &str {
         text(&self.name)
     }
@@ -293,11 +297,13 @@ impl Region {
     /// assert_eq!((claim.start, claim.last), (0xe000_0000, 0xe0ff_ffff));
     /// assert_eq!(claim.why(), "");
     /// ```
+    #[must_use]
     pub const fn new(start: u64, last: u64, usage: u32, prot: u32, props: u32) -> Self {
         Self { start, last, usage, prot, props, ..Self::BLANK }
     }
 
     /// Returns the reason why the request was refused, in words.
+    #[must_use]
     pub fn why(&self) -> &str {
         text(&self.why)
     }

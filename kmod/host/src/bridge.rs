@@ -18,11 +18,13 @@ impl Span {
     pub const CLOSED: Self = Self { start: 1, last: 0 };
 
     /// Returns whether the range contains any address.
+    #[must_use]
     pub const fn is_open(self) -> bool {
         self.start <= self.last
     }
 
     /// Returns whether the range contains all of another. A closed range is contained in every range.
+    #[must_use]
     pub const fn covers(self, inner: Self) -> bool {
         !inner.is_open() || (self.is_open() && self.start <= inner.start && inner.last <= self.last)
     }
@@ -61,6 +63,7 @@ pub struct Bridge {
 
 impl Bridge {
     /// Creates a bridge that forwards `span`. A `wide` one has registers for the upper halves of addresses.
+    #[must_use]
     pub fn new(kind: Kind, wide: bool, span: Span) -> Self {
         let mut new = Self { registers: [0; 64], kind, wide, trace: Vec::new(), ignores: None };
         // Bits 3:0 of base and limit tell whether there are upper halves: PCI-to-PCI Bridge Architecture 1.2,
@@ -103,6 +106,7 @@ impl Bridge {
     }
 
     /// Returns what the window forwards.
+    #[must_use]
     pub fn forwards(&self) -> Span {
         let upper = |at, size| if self.wide { self.get(at, size) } else { 0 };
         match self.kind {
@@ -134,6 +138,7 @@ impl Bridge {
     }
 
     /// Returns whether the window's registers can express `span`.
+    #[must_use]
     pub fn can_forward(&self, span: Span) -> bool {
         // SAFETY: the structure is local.
         unsafe {

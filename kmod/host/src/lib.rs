@@ -83,6 +83,7 @@ pub fn on<T>(cpu: Cpu, work: impl FnOnce() -> T) -> (Cpu, T) {
 
 impl Cpu {
     /// Creates a processor with `variable` variable registers, all disabled, and with MTRRs and caches enabled.
+    #[must_use]
     pub fn new(variable: u32) -> Self {
         let mut msrs = BTreeMap::from([(0xfe, 0x500 | u64::from(variable)), (DEF, 0xc06)]);
         msrs.extend(FIXED.map(|msr| (msr, 0x0606_0606_0606_0606)));
@@ -123,6 +124,7 @@ impl Cpu {
     }
 
     /// Returns the executed instructions without reads.
+    #[must_use]
     pub fn told(&self) -> Vec<Op> {
         self.trace.iter().map(|(_, op)| *op).filter(|op| !matches!(op, Op::Read(_))).collect()
     }
@@ -292,6 +294,7 @@ impl Written {
     }
 
     /// Returns the registers to write in order to give everything back; `None` if nothing needs to be written.
+    #[must_use]
     pub fn back(&self, now: &Image) -> Option<Image> {
         let mut to = Image::BLANK;
         // SAFETY: all three structures are valid references.
@@ -316,6 +319,7 @@ unsafe extern "C" {
 }
 
 /// Returns the sizes of the shared structures, in Rust and in C.
+#[must_use]
 pub fn sizes() -> [(usize, u64); 4] {
     // SAFETY: these are constants.
     unsafe {
@@ -338,6 +342,7 @@ pub fn shaped(new: Shape) -> MutexGuard<'static, ()> {
 }
 
 /// Reads the current processor's registers with the C code. Returns its result with the image.
+#[must_use]
 pub fn read() -> (u32, Image) {
     let mut image = Image::BLANK;
     // SAFETY: the structure is local.
@@ -345,6 +350,7 @@ pub fn read() -> (u32, Image) {
 }
 
 /// Writes the current processor's registers with the C code, and returns its result.
+#[must_use]
 pub fn write(now: &Image, to: &Image) -> u32 {
     // SAFETY: both structures are valid references.
     unsafe { registers_write(now, to) }

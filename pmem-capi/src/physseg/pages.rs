@@ -33,7 +33,7 @@ pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_v
     for pfn in node.start..node.end {
         // SAFETY: the page is in the caller's array, and its address is where the host says.
         unsafe {
-            at(pfn).byte_add(host.vm_page_phys_addr).cast::<Pfn>().write_unaligned(pfn << host.page_shift)
+            at(pfn).byte_add(host.vm_page_phys_addr).cast::<Pfn>().write_unaligned(pfn << host.page_shift);
         };
     }
     let counted = node.start.max(node.avail_start)..node.end.min(node.avail_end);

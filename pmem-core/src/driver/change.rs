@@ -28,12 +28,14 @@ impl fmt::Debug for Change<'_> {
 
 impl<'c> Change<'c> {
     /// Returns the sequence number that the change will have if it is committed.
+    #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
     /// Returns every edit of the change, whether or not it concerns this driver: one per subject, in the order in
     /// which the subjects were first touched.
+    #[must_use]
     pub const fn edits(&self) -> &'c [Edit] {
         self.edits
     }
@@ -44,6 +46,7 @@ impl<'c> Change<'c> {
     }
 
     /// Returns the model as it will be after the change.
+    #[must_use]
     pub const fn after(&self) -> &'c State {
         self.after
     }
@@ -51,6 +54,7 @@ impl<'c> Change<'c> {
     /// Returns, for a driver registered on a view, the spans of the view that change in a way that matters to its
     /// [`Interest`](crate::Interest), in order of address; for several views, one view after the other. Adjacent spans
     /// that change alike are joined. Empty for other drivers.
+    #[must_use]
     pub const fn deltas(&self) -> &'c [Delta] {
         self.deltas
     }

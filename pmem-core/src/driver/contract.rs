@@ -202,6 +202,7 @@ pub struct Figures {
 impl Figures {
     /// Returns figures in the order of their names. `None` prints as `-`. Values must be below 255, which stands for
     /// `None`.
+    #[must_use]
     pub fn new(names: &'static [&'static str; FIGURES], values: [Option<u8>; FIGURES]) -> Self {
         Self { names, values: values.map(|value| value.unwrap_or(u8::MAX)) }
     }
@@ -228,6 +229,7 @@ impl fmt::Display for Figures {
 
 impl Veto {
     /// Returns a veto for a reason.
+    #[must_use]
     pub const fn new(reason: &'static str) -> Self {
         Self { reason, range: None, needed_of: None, figures: None }
     }
@@ -277,6 +279,7 @@ pub struct Fault {
 
 impl Fault {
     /// Returns a fault for a reason.
+    #[must_use]
     pub const fn new(reason: &'static str) -> Self {
         Self { reason, range: None }
     }

@@ -19,6 +19,7 @@ pub struct Effective {
 
 impl Effective {
     /// Returns the arena and the address in it that `addr`, as seen, leads to.
+    #[must_use]
     pub const fn place(&self, addr: u64) -> (ArenaId, u64) {
         (self.arena, addr.wrapping_add(self.offset))
     }

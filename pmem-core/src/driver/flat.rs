@@ -51,6 +51,7 @@ impl State {
     /// assert_eq!(effective.place(0xffff_fff0), (rom, 0xf_fff0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn sees(&self, viewer: ArenaId) -> Vec<(AddrRange, Effective)> {
         let (spans, _) = look(self, viewer, AddrRange::ALL);
         spans.iter().filter_map(|(span, what)| Some((from_inclusive(span)?, *what))).collect()

@@ -49,6 +49,7 @@ impl Journal {
     }
 
     /// Returns the changes after number `sequence`, oldest first; `None` if some of them are no longer kept.
+    #[must_use]
     pub fn since(&self, sequence: u64) -> Option<impl Iterator<Item = &Committed>> {
         let oldest = self.kept.front().map_or(u64::MAX, |c| c.sequence);
         let complete = sequence >= self.newest || oldest <= sequence.saturating_add(1);

@@ -76,6 +76,7 @@ impl Default for Manager {
 
 impl Manager {
     /// Returns a manager of an empty model.
+    #[must_use]
     pub fn new() -> Self {
         Self::with_state(State::default(), Ids::default())
     }

@@ -36,6 +36,9 @@ impl Manager {
     }
 
     /// The former name of [`Self::range`].
+    ///
+    /// # Errors
+    /// Those of [`Self::range`].
     #[deprecated(note = "`range`")]
     pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
         self.range(region)
@@ -54,6 +57,9 @@ impl Manager {
     }
 
     /// The former name of [`Self::start`].
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
     #[deprecated(note = "`start`")]
     pub fn start_of(&self, region: RegionId) -> Result<(ArenaId, u64), Error> {
         self.start(region)

@@ -62,9 +62,9 @@ impl Manager {
                 let last = self.refs(region)? == 1;
                 let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, Vec::new());
                 if last {
-                    plan.condemn(region)?
+                    plan.condemn(region)?;
                 } else {
-                    plan.decref(region)?
+                    plan.decref(region)?;
                 }
                 let mut raw = plan.into_edits();
                 let copy = self.outbox.is_some().then(|| raw.clone());

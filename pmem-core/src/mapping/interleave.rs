@@ -65,26 +65,31 @@ impl Interleave {
     }
 
     /// Returns the whole interleaved range, in the input arena.
+    #[must_use]
     pub const fn input(&self) -> AddrRange {
         self.input
     }
 
     /// Returns the number of targets.
+    #[must_use]
     pub const fn ways(&self) -> u8 {
         self.ways
     }
 
     /// Returns the size of a chunk, in bytes.
+    #[must_use]
     pub const fn granularity(&self) -> u32 {
         self.granularity
     }
 
     /// Returns this target's position in the set, from 0.
+    #[must_use]
     pub const fn position(&self) -> u8 {
         self.position
     }
 
     /// Returns the target's addresses that the share reaches.
+    #[must_use]
     pub fn output(&self) -> AddrRange {
         let share = (self.input.last() - self.input.start()) / u64::from(self.ways);
         // The constructor checked that this does not wrap.
@@ -92,6 +97,7 @@ impl Interleave {
     }
 
     /// Whether `other` is another share of the same set: same input and geometry, different position.
+    #[must_use]
     pub fn shares_with(&self, other: &Self) -> bool {
         (self.input, self.ways, self.granularity) == (other.input, other.ways, other.granularity)
             && self.position != other.position
@@ -99,6 +105,7 @@ impl Interleave {
 
     /// Returns the target's address for an input address; `None` if it is outside the input or belongs to another
     /// target.
+    #[must_use]
     pub fn translate(&self, addr: u64) -> Option<u64> {
         if !self.input.contains(addr) {
             return None;
@@ -110,6 +117,7 @@ impl Interleave {
     }
 
     /// Returns the input address for the target's address `out`; `None` if this share does not reach it.
+    #[must_use]
     pub fn invert(&self, out: u64) -> Option<u64> {
         let granularity = u64::from(self.granularity);
         let local = out.checked_sub(self.output).filter(|_| self.output().contains(out))?;

@@ -151,6 +151,7 @@ impl Mapping {
     }
 
     /// Whether the mapping takes only what nothing else in the arena decodes.
+    #[must_use]
     pub fn yields(&self) -> bool {
         match self {
             Self::Identity => true,
@@ -160,6 +161,7 @@ impl Mapping {
     }
 
     /// Whether the mapping can never let anything through.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }

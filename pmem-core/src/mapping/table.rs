@@ -70,16 +70,19 @@ impl Table {
     }
 
     /// Returns the addresses from the first that the table translates to the last, holes included.
+    #[must_use]
     pub const fn input(&self) -> AddrRange {
         self.input
     }
 
     /// Returns the holes, in order of address.
+    #[must_use]
     pub fn holes(&self) -> &[AddrRange] {
         self.holes.as_deref().unwrap_or_default()
     }
 
     /// Returns the parts of `range` that the table translates, in order of address.
+    #[must_use]
     pub fn parts_in(&self, range: AddrRange) -> impl DoubleEndedIterator<Item = AddrRange> + '_ {
         let holes = self.holes();
         (0..=holes.len()).filter_map(move |n| {
@@ -91,16 +94,19 @@ impl Table {
     }
 
     /// Whether the table translates all of `range`.
+    #[must_use]
     pub fn covers(&self, range: AddrRange) -> bool {
         self.parts_in(range).eq([range])
     }
 
     /// Returns the size of a page, in bytes.
+    #[must_use]
     pub const fn page(&self) -> u64 {
         self.page
     }
 
     /// Returns the accesses that the table lets through.
+    #[must_use]
     pub const fn prot_of(&self) -> Prot {
         self.prot
     }

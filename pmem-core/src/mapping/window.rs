@@ -125,59 +125,70 @@ impl Window {
     }
 
     /// Returns the addresses that the window may cover.
+    #[must_use]
     pub const fn limit(&self) -> AddrRange {
         self.limit
     }
 
     /// The former name of [`Self::limit`].
     #[deprecated(note = "`limit`")]
+    #[must_use]
     pub const fn limit_of(&self) -> AddrRange {
         self.limit()
     }
 
     /// Returns the addresses that the window covers when nothing goes through it; `None` if it closes then.
+    #[must_use]
     pub const fn floor_of(&self) -> Option<AddrRange> {
         self.floor
     }
 
     /// Returns the granule, in bytes.
+    #[must_use]
     pub const fn granule(&self) -> u64 {
         self.granule
     }
 
     /// The former name of [`Self::granule`].
     #[deprecated(note = "`granule`")]
+    #[must_use]
     pub const fn granule_of(&self) -> u64 {
         self.granule()
     }
 
     /// Returns the offset, which is added to each address modulo 2^64.
+    #[must_use]
     pub const fn offset_of(&self) -> u64 {
         self.offset
     }
 
     /// Returns which regions the window carries.
+    #[must_use]
     pub const fn admits(&self) -> Admits {
         self.admits
     }
 
     /// The former name of [`Self::admits`].
     #[deprecated(note = "`admits`")]
+    #[must_use]
     pub const fn admits_of(&self) -> Admits {
         self.admits()
     }
 
     /// Returns the accesses that the window lets through.
+    #[must_use]
     pub const fn prot_of(&self) -> Prot {
         self.prot
     }
 
     /// Whether the window never changes.
+    #[must_use]
     pub const fn is_fixed(&self) -> bool {
         !self.floats
     }
 
     /// Whether the window may carry a region with these properties.
+    #[must_use]
     pub fn carries(&self, props: Props) -> bool {
         self.admits == Admits::Anything || props.contains(Props::PREFETCH)
     }
@@ -259,11 +270,13 @@ impl Windows {
     }
 
     /// Returns the windows in the order in which they were given.
+    #[must_use]
     pub fn pieces(&self) -> &[Window] {
         &self.pieces
     }
 
     /// Whether the windows take only what nothing else in the arena decodes.
+    #[must_use]
     pub const fn yields(&self) -> bool {
         self.yields
     }

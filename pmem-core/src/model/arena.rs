@@ -33,6 +33,7 @@ pub struct PrimedSpan {
 impl PrimedSpan {
     /// Whether a region with these attributes may lie here: its `prot` must be within the default's, only a
     /// prefetchable region may lie in prefetchable space, and only one marked [`Usage::BROKEN`] in bad RAM.
+    #[must_use]
     pub fn admits(&self, attrs: Attrs) -> bool {
         use pmem_space::Props;
         self.attrs.prot().contains(attrs.prot())
@@ -165,6 +166,7 @@ impl Arena {
     }
 
     /// Returns the whole span that contains `addr`; `None` if the address is not primed.
+    #[must_use]
     pub fn span_at(&self, addr: u64) -> Option<(AddrRange, PrimedSpan)> {
         self.spans.get_key_value(&addr).map(|(range, span)| (from_inclusive(range), *span))
     }
@@ -182,21 +184,25 @@ impl Arena {
     }
 
     /// Returns the legs that claim `addr`; empty if it lies behind no interconnect.
+    #[must_use]
     pub fn behind(&self, addr: u64) -> &[WindowId] {
         self.behind.get(&addr).map_or(&[], |legs| &legs[..])
     }
 
     /// Returns the directions that take what nothing in the arena decodes, lowest interconnect first.
+    #[must_use]
     pub fn fallbacks(&self) -> &[WindowId] {
         &self.fallbacks
     }
 
     /// Returns regions and aliases, in order of address.
+    #[must_use]
     pub fn regions(&self) -> impl DoubleEndedIterator<Item = (AddrRange, RegionRecord)> + '_ {
         self.regions_in(AddrRange::ALL)
     }
 
     /// Returns the regions and aliases that overlap `range`, in order of address, uncut.
+    #[must_use]
     pub fn regions_in(
         &self,
         range: AddrRange,
@@ -206,16 +212,19 @@ impl Arena {
 
     /// Returns the region or alias that contains `addr`.
     #[inline]
+    #[must_use]
     pub fn region_at(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.get(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// Returns the nearest region or alias that lies entirely below `addr`.
+    #[must_use]
     pub fn region_before(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.before(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// Returns the nearest region or alias that starts above `addr`.
+    #[must_use]
     pub fn region_after(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.after(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
@@ -245,6 +254,7 @@ impl Arena {
 
     /// Whether the arena is empty: nothing primed, no region, no alias, nothing parked, and no interconnect that
     /// takes any of its addresses.
+    #[must_use]
     pub fn is_blank(&self) -> bool {
         self.spans.is_empty()
             && self.behind.is_empty()

@@ -296,7 +296,7 @@ fn covered(range: AddrRange, parts: impl Iterator<Item = AddrRange>) -> bool {
     for part in parts {
         match next {
             Some(addr) if part.start() <= addr => {
-                next = next.max(part.end()).filter(|_| part.end().is_some())
+                next = next.max(part.end()).filter(|_| part.end().is_some());
             }
             _ => break,
         }

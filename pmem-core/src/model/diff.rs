@@ -62,6 +62,7 @@ impl State {
     /// assert_eq!((differences[0].left, differences[0].right), (Some(0x1_0000_0000), None));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn diff(&self, left: ArenaId, right: ArenaId) -> Vec<Difference> {
         let mut all: Vec<Seen> = Vec::new();
         for (viewer, is_left) in [(left, true), (right, false)] {

@@ -55,12 +55,14 @@ impl State {
     /// assert_eq!(pmem.state().distance(cpu1, ram0), Metric::new(21));
     /// # Ok::<(), pmem_core::Error>(())
     /// ```
+    #[must_use]
     pub fn distances(&self, from: ArenaId) -> &[Distance] {
         self.topology.ahead(from).map_or(&[], |ahead| &ahead.all)
     }
 
     /// Returns the cost of the cheapest path from one arena to another, whatever mappings let through;
     /// [`Metric::UNREACHABLE`] if there is none. Computed once per topology.
+    #[must_use]
     pub fn distance(&self, from: ArenaId, to: ArenaId) -> Metric {
         let ahead = self.topology.ahead(from);
         ahead.and_then(|ahead| ahead.metrics.get(to).copied()).unwrap_or(Metric::UNREACHABLE)

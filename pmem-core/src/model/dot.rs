@@ -12,6 +12,7 @@ pub struct Dot<'s>(&'s State);
 
 impl State {
     /// Returns the graph in Graphviz's DOT language, to be printed.
+    #[must_use]
     pub const fn dot(&self) -> Dot<'_> {
         Dot(self)
     }

@@ -33,6 +33,7 @@ pub struct Route {
 impl Arena {
     /// Returns the largest run of free, open space inside `range`, bad RAM included; `None` if there is none. A run ends
     /// where the default attributes change.
+    #[must_use]
     pub fn largest_free(&self, range: AddrRange) -> Option<AddrRange> {
         self.spans_in(range)
             .filter(|(_, span)| span.state == SpanState::Open)
@@ -44,6 +45,7 @@ impl Arena {
 impl State {
     /// Returns the arena nearest to `from` that has type `kind` (any, if `kind` is empty) and at least `bytes` free
     /// in one run, bad RAM included; `None` if no arena has.
+    #[must_use]
     pub fn nearest_free(&self, from: ArenaId, kind: ArenaType, bytes: u64) -> Option<Nearest> {
         self.distances(from).iter().find_map(|distance| {
             let suits = kind.is_empty() || self.info(distance.arena)?.kind.contains(kind);

@@ -86,6 +86,7 @@ impl ViewTarget {
 
 impl ViewPiece {
     /// Returns the part of this piece inside `range`; `None` if they do not overlap.
+    #[must_use]
     pub fn cut(&self, range: AddrRange) -> Option<Self> {
         let seen = self.seen.intersect(range)?;
         let what = self.what.advanced(seen.start() - self.seen.start());

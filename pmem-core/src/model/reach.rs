@@ -84,6 +84,7 @@ impl State {
     /// assert_eq!(at, Some(0x60_0000_0000));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn reverse(&self, arena: ArenaId, range: AddrRange) -> Vec<Image> {
         let sources = self.sources(arena, range);
         let mut out =

@@ -52,6 +52,7 @@ pub struct Alias {
 
 impl Alias {
     /// Returns the window, or the whole mapping, that the alias goes through.
+    #[must_use]
     pub const fn leg(&self) -> WindowId {
         WindowId { link: self.link, way: self.way, piece: self.piece }
     }
@@ -82,6 +83,7 @@ impl RegionRecord {
     }
 
     /// Returns what the region refers to if it is an alias; `None` otherwise.
+    #[must_use]
     pub const fn alias(&self) -> Option<Alias> {
         match self.role {
             Role::Own => None,
@@ -101,6 +103,7 @@ pub enum Location {
 
 impl Location {
     /// Returns the addresses; `None` while parked.
+    #[must_use]
     pub const fn range(self) -> Option<AddrRange> {
         match self {
             Self::At(range) => Some(range),
@@ -110,6 +113,7 @@ impl Location {
 
     /// Returns the size, in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
+    #[must_use]
     pub const fn len(self) -> u64 {
         match self {
             Self::At(range) => range.len(),

@@ -37,6 +37,7 @@ pub enum Resolution<'w> {
 
 impl Resolution<'_> {
     /// Returns the one place that accepts the address; `None` if there is none, or more than one.
+    #[must_use]
     pub fn accepted(&self) -> Option<Place> {
         match self {
             Self::Accept { place, .. } => Some(*place),
@@ -74,6 +75,7 @@ impl State {
     /// assert!(matches!(empty, OwnedResolution::Fault { arena, why, .. } if (arena, why) == expected));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn resolve(&self, arena: ArenaId, addr: u64) -> OwnedResolution {
         let mut walk = Walk::empty();
         match self.walk(&mut walk, arena, addr) {
@@ -142,6 +144,7 @@ pub enum OwnedResolution {
 
 impl OwnedResolution {
     /// Returns the one place that accepts the address; `None` if there is none, or more than one.
+    #[must_use]
     pub fn accepted(&self) -> Option<Place> {
         match self {
             Self::Accept { place, .. } => Some(*place),

@@ -64,6 +64,7 @@ pub(crate) struct Moved {
 
 impl State {
     /// Returns the number of the change that produced this state; 0 for the empty state.
+    #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -80,37 +81,44 @@ impl State {
 
     /// Returns the contents of an arena; `None` if there is no such arena.
     #[inline]
+    #[must_use]
     pub fn arena(&self, arena: ArenaId) -> Option<&Arena> {
         self.arenas.get(arena).map(|a| &**a)
     }
 
     /// Returns the name and type of an arena; `None` if there is no such arena.
+    #[must_use]
     pub fn info(&self, arena: ArenaId) -> Option<&ArenaInfo> {
         self.topology.info(arena)
     }
 
     /// Returns an interconnect; `None` if there is no such interconnect.
+    #[must_use]
     pub fn link(&self, link: LinkId) -> Option<&Link> {
         self.topology.link(link).map(|l| &**l)
     }
 
     /// Returns the arena with this name; the one with the lowest id if several share it, `None` if none has it.
+    #[must_use]
     pub fn arena_named(&self, name: &str) -> Option<ArenaId> {
         self.topology.arenas().find(|(_, info)| info.name == name).map(|(id, _)| id)
     }
 
     /// Returns the addresses that window `piece` of a direction covers now; `None` if it is closed or does not exist.
+    #[must_use]
     pub fn window(&self, link: LinkId, way: Way, piece: u32) -> Option<AddrRange> {
         *self.windows.get(link)?[way as usize].get(piece as usize)?
     }
 
     /// Returns the addresses that the windows of a direction cover now. `None` is a closed window.
+    #[must_use]
     pub fn windows(&self, link: LinkId, way: Way) -> &[Option<AddrRange>] {
         self.windows.get(link).map_or(&[], |windows| &windows[way as usize])
     }
 
     /// Returns a region's effective attributes. For an alias these are its target's, with `prot` narrowed by the
     /// alias itself and by the interconnects on the path.
+    #[must_use]
     pub fn effective(&self, record: &RegionRecord) -> Attrs {
         match record.role {
             Role::Own => record.attrs,
@@ -273,6 +281,7 @@ impl State {
     }
 
     /// Returns a region's name; `None` if it has none.
+    #[must_use]
     pub fn region_name(&self, region: RegionId) -> Option<&str> {
         self.region_names.get(region).map(|name| &**name)
     }

@@ -33,11 +33,13 @@ pub struct Direction {
 
 impl Direction {
     /// Returns a direction that lets nothing through.
+    #[must_use]
     pub fn closed() -> Self {
         Self { mapping: Mapping::Closed, metric: Metric::UNREACHABLE, performance: Performance::default() }
     }
 
     /// Returns a direction whose performance is unknown.
+    #[must_use]
     pub fn new(mapping: Mapping, metric: Metric) -> Self {
         Self { mapping, metric, performance: Performance::default() }
     }
@@ -60,6 +62,7 @@ pub struct Link {
 
 impl Link {
     /// Returns one direction.
+    #[must_use]
     pub const fn direction(&self, way: Way) -> &Direction {
         match way {
             Way::ToRight => &self.to_right,
@@ -75,6 +78,7 @@ impl Link {
     }
 
     /// Returns the arena that a direction starts from.
+    #[must_use]
     pub const fn near(&self, way: Way) -> ArenaId {
         match way {
             Way::ToRight => self.left,
@@ -83,6 +87,7 @@ impl Link {
     }
 
     /// Returns the arena that a direction leads to.
+    #[must_use]
     pub const fn far(&self, way: Way) -> ArenaId {
         self.near(way.back())
     }

@@ -35,12 +35,14 @@ impl State {
     /// assert_eq!(regions, [(0xe000_0000, 0x4000, Some(bar)), (0xe000_4000, 0xf_c000, None)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn view(&self, arena: ArenaId) -> Vec<ViewPiece> {
         self.view_in(arena, AddrRange::ALL)
     }
 
     /// Returns what `arena` sees inside `window`, cut to it, in order of address. Translation tables and interleaved
     /// ranges appear as such; the view does not look behind them.
+    #[must_use]
     pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<ViewPiece> {
         self.survey(arena, window, Follow::default()).0
     }

@@ -99,6 +99,7 @@ enum Step<'s> {
 
 impl Walk {
     /// Returns a walk with memory set aside for a few dozen addresses.
+    #[must_use]
     pub fn new() -> Self {
         Self {
             path: Vec::with_capacity(ROOM),

@@ -76,6 +76,7 @@ impl<'m> Plan<'m> {
     }
 
     /// Returns the state as the plan would leave it.
+    #[must_use]
     pub fn state(&self) -> &State {
         self.working.state
     }
@@ -103,6 +104,9 @@ impl<'m> Plan<'m> {
     }
 
     /// The former name of [`Self::range`].
+    ///
+    /// # Errors
+    /// Those of [`Self::range`].
     #[deprecated(note = "`range`")]
     pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
         self.range(region)
@@ -120,6 +124,7 @@ impl<'m> Plan<'m> {
     }
 
     /// Returns the aliases of a region, ordered by id.
+    #[must_use]
     pub fn aliases(&self, region: RegionId) -> &[RegionId] {
         self.working.ids.aliases(region)
     }

@@ -48,6 +48,7 @@ pub struct Request {
 
 impl Request {
     /// Returns a request for `len` bytes anywhere in the arena itself, at the lowest address that fits.
+    #[must_use]
     pub const fn new(len: u64) -> Self {
         Self {
             len,
@@ -64,6 +65,7 @@ impl Request {
     }
 
     /// Returns a request for exactly `range`.
+    #[must_use]
     pub const fn exactly(range: AddrRange) -> Self {
         let spot = Constraints { exactly: Some(range), ..Constraints::at(range.start()) };
         Self { spot, ..Self::new(range.len()) }

@@ -53,6 +53,7 @@ impl From<&Self> for Constraints {
 
 impl Constraints {
     /// Returns no constraints: the lowest address that fits.
+    #[must_use]
     pub const fn anywhere() -> Self {
         Self {
             window: AddrRange::ALL,
@@ -66,11 +67,13 @@ impl Constraints {
     }
 
     /// Requires this start address.
+    #[must_use]
     pub const fn at(start: u64) -> Self {
         Self { start: Some(start), ..Self::anywhere() }
     }
 
     /// Requires the place to lie inside `window`.
+    #[must_use]
     pub const fn within(window: AddrRange) -> Self {
         Self { window, ..Self::anywhere() }
     }

@@ -45,6 +45,7 @@ impl Event {
 
     /// Returns the model as this change left it, whatever has changed since; `None` if there was no observer when the
     /// change began.
+    #[must_use]
     pub const fn state(&self) -> Option<&State> {
         self.state.as_ref()
     }

@@ -57,17 +57,20 @@ impl Default for Pmem {
 
 impl Pmem {
     /// Returns a manager of an empty model.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Returns the last published state. Never waits.
+    #[must_use]
     pub fn load(&self) -> Arc<State> {
         self.0.published.load_full()
     }
 
     /// Returns a reader, for a thread that reads often. It caches the last state it saw.
     #[cfg(not(loom))]
+    #[must_use]
     pub fn reader(&self) -> Reader {
         Reader { cache: arc_swap::Cache::new(Shared(Arc::clone(&self.0))) }
     }
@@ -176,6 +179,7 @@ impl Pmem {
 
     /// Removes an observer. An observer may remove itself. The closure is dropped with the next change. Returns
     /// whether the observer was there.
+    #[must_use]
     pub fn unobserve(&self, observer: ObserverId) -> bool {
         self.0.events.unobserve(observer)
     }

@@ -94,23 +94,27 @@ impl Region {
     }
 
     /// Returns the region's id.
+    #[must_use]
     pub fn id(&self) -> RegionId {
         self.0.id
     }
 
     /// Returns the region's arena.
+    #[must_use]
     pub fn arena(&self) -> ArenaId {
         self.0.arena
     }
 
     /// Returns the start that the region was made with; `None` if it was made parked. For its place in a snapshot use
     /// [`Self::at`].
+    #[must_use]
     pub fn made_at(&self) -> Option<u64> {
         (!self.0.made_parked).then_some(self.0.made_at)
     }
 
     /// Returns the region's addresses and record in a snapshot; `None` if the region is parked there or does not
     /// exist there.
+    #[must_use]
     pub fn at(&self, state: &State) -> Option<(AddrRange, RegionRecord)> {
         let start = state.moved(self.0.id).map_or(self.made_at(), |moved| moved.start)?;
         state.arena(self.0.arena)?.region_at(start).filter(|(_, record)| record.id == self.0.id)

@@ -94,6 +94,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
     }
 
     /// Returns the id of the region behind a token, for use in further verbs.
+    #[must_use]
     pub fn id(&self, pending: &Pending) -> RegionId {
         pending.0
     }

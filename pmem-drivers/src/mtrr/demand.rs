@@ -31,6 +31,7 @@ pub enum Unmapped {
 /// assert_eq!(wish(framebuffer), Some(MemType::Wc));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use]
 pub fn wish(attrs: Attrs) -> Option<MemType> {
     match attrs.props().caching() {
         Props::UNCACHED => Some(MemType::Uc),

@@ -49,6 +49,7 @@ struct Cpus {
 
 impl FakeCpus {
     /// Creates `count` processors (at least one) that all hold `setting`.
+    #[must_use]
     pub fn new(count: usize, setting: Setting) -> Self {
         let cpus = vec![setting; count.max(1)];
         Self(Arc::new(Mutex::new(Cpus { cpus, trace: Vec::new(), fails_after: None, writes: 0 })))
@@ -59,11 +60,13 @@ impl FakeCpus {
     }
 
     /// Returns what each processor holds.
+    #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
         self.lock().cpus.clone()
     }
 
     /// Returns the writes since the last call, in order.
+    #[must_use]
     pub fn trace(&self) -> Vec<Written> {
         core::mem::take(&mut self.lock().trace)
     }

@@ -62,11 +62,13 @@ fn parse_line(line: &str) -> Option<(usize, Register)> {
 impl ProcMtrr {
     /// Creates a port for the running machine's `/proc/mtrr`, which it opens on each access. `known` supplies the address
     /// width, the number of registers, the default type and the fixed ranges.
+    #[must_use]
     pub fn new(known: Setting) -> Self {
         Self::at(PathBuf::from("/proc/mtrr"), known)
     }
 
     /// Uses another file of the same format.
+    #[must_use]
     pub fn at(path: PathBuf, known: Setting) -> Self {
         Self { path, known }
     }

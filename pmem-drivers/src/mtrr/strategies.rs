@@ -87,6 +87,7 @@ impl Layout<'_> {
 
 /// Models coreboot. It splits each range into blocks. With default UC it may widen a range of write-back memory and
 /// carve the surplus out as uncacheable, once. It picks the better of the defaults UC and WB.
+#[must_use]
 pub fn coreboot(layout: &Layout<'_>) -> Answer {
     let ranges = layout.filled(FOUR_GIB, MemType::Uc);
     let with = |default: MemType| {
@@ -123,6 +124,7 @@ pub fn coreboot(layout: &Layout<'_>) -> Answer {
 
 /// Models EDK2's MtrrLib, for a given default type and a given type for gaps. It finds the cheapest path through
 /// the boundaries of blocks, where a block of two types costs one register plus others on top of it.
+#[must_use]
 pub fn edk2(layout: &Layout<'_>, default: MemType, gaps: MemType) -> Answer {
     let map = layout.filled(layout.width.end(), gaps);
     let mut borders: Vec<u64> = Vec::from([0]);
@@ -170,6 +172,7 @@ pub fn edk2(layout: &Layout<'_>, default: MemType, gaps: MemType) -> Answer {
 }
 
 /// Returns the best result of [`edk2`] over the default types UC and WB, and the gap types UC and WB.
+#[must_use]
 pub fn edk2_best(layout: &Layout<'_>) -> Answer {
     let (uc, wb) = (MemType::Uc, MemType::Wb);
     let all = [(uc, uc), (wb, wb), (uc, wb), (wb, uc)].map(|(default, gaps)| edk2(layout, default, gaps));
@@ -226,6 +229,7 @@ fn step(map: &[(Span, MemType)], span: Span, default: MemType, width: Width) -> 
 /// Models Linux's `mtrr_cleanup`. It sets write-back memory over the default UC and carves out holes, for each
 /// chunk and grain size from 64 KiB to 2 GiB, and never loses memory. Returns `None` if no result fits in
 /// `registers`, or if the layout has other types.
+#[must_use]
 pub fn linux(layout: &Layout<'_>, registers: usize) -> Option<Answer> {
     if layout
         .ranges

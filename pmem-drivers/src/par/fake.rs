@@ -33,6 +33,7 @@ impl FakeMmcr {
     }
 
     /// Returns the contents of the registers.
+    #[must_use]
     pub fn bits(&self) -> [u32; REGISTERS] {
         self.lock().bits
     }
@@ -49,6 +50,7 @@ impl FakeMmcr {
     }
 
     /// Returns the number of writes since the last call of [`Self::fail_after`], or since creation.
+    #[must_use]
     pub fn writes(&self) -> usize {
         self.lock().writes
     }

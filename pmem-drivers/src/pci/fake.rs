@@ -17,6 +17,7 @@ pub struct FakeFunction {
 
 impl FakeFunction {
     /// Creates a function with these register contents, in which nothing is writable.
+    #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         let mut own = [0; 256];
         own.iter_mut().zip(bytes).for_each(|(own, byte)| *own = *byte);
@@ -79,6 +80,7 @@ impl FakeSpace {
     }
 
     /// Returns the writes since the last call, in order.
+    #[must_use]
     pub fn trace(&self) -> Vec<Written> {
         core::mem::take(&mut self.lock().trace)
     }
@@ -91,6 +93,7 @@ impl FakeSpace {
     }
 
     /// Returns what a register holds.
+    #[must_use]
     pub fn holds(&self, address: Address, offset: u16, width: u8) -> u32 {
         self.lock().functions.get(&address).map_or(u32::MAX, |function| function.read(offset, width))
     }

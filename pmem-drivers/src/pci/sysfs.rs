@@ -20,6 +20,7 @@ pub struct SysfsConfig {
 
 impl SysfsConfig {
     /// Uses the files below a root folder, which is `/` on a running system.
+    #[must_use]
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }

@@ -81,6 +81,7 @@ impl Sources {
     }
 
     /// Whether a path is a folder or an archive rather than a text.
+    #[must_use]
     pub fn is_tree(path: &Path) -> bool {
         if is_stdin(path) || path.is_dir() {
             return path.is_dir();
@@ -95,6 +96,7 @@ impl Sources {
     }
 
     /// Whether a file is compressed with gzip.
+    #[must_use]
     pub fn is_compressed(path: &Path) -> bool {
         let mut begin = [0; 2];
         let read = path.is_file()

@@ -39,11 +39,13 @@ impl Tree {
     }
 
     /// Whether it is the live machine.
+    #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Folder(folder) if folder.links() == Links::Followed)
     }
 
     /// Returns its name for messages.
+    #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Folder(_) if self.is_live() => "this machine".to_owned(),
@@ -53,6 +55,7 @@ impl Tree {
     }
 
     /// Returns a file's name for messages.
+    #[must_use]
     pub fn place(&self, path: &str) -> String {
         match self {
             Self::Folder(_) => path.to_owned(),
@@ -61,6 +64,7 @@ impl Tree {
     }
 
     /// Returns the folder on disk; `None` for an archive.
+    #[must_use]
     pub fn dir(&self) -> Option<&Path> {
         match self {
             Self::Folder(folder) => Some(folder.dir()),
@@ -83,6 +87,7 @@ impl Tree {
     }
 
     /// Returns the names in a folder, links included, sorted; empty if the folder does not exist.
+    #[must_use]
     pub fn names(&self, path: &str) -> Vec<String> {
         match self {
             Self::Folder(folder) => folder.names(path),
@@ -91,6 +96,7 @@ impl Tree {
     }
 
     /// Returns where a symbolic link leads, as a path below the root; `None` if it is no link or leads outside.
+    #[must_use]
     pub fn follow(&self, path: &str) -> Option<String> {
         let target = match self {
             Self::Folder(folder) => folder.link(path)?,
@@ -100,6 +106,7 @@ impl Tree {
     }
 
     /// Whether anything exists at a path.
+    #[must_use]
     pub fn has(&self, path: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.has(path),
@@ -108,6 +115,7 @@ impl Tree {
     }
 
     /// Whether a regular file exists at a path.
+    #[must_use]
     pub fn is_file(&self, path: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.is_file(path),

@@ -20,6 +20,7 @@ pub enum MapKind {
 
 impl MapKind {
     /// Returns the map's name for messages.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Efi => "EFI memory map",

@@ -47,11 +47,13 @@ pub struct SourceSummary {
 
 impl SourceSummary {
     /// Whether the source held nothing that pmem recognizes: no record, no broken record, no note.
+    #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.counts.is_empty() && self.odd.is_empty() && self.notes.is_empty()
     }
 
     /// Creates an empty summary of a source.
+    #[must_use]
     pub fn new(source: Arc<str>) -> Self {
         Self { source, ..Self::default() }
     }
@@ -62,11 +64,13 @@ impl SourceSummary {
     }
 
     /// Whether no record was found, whole or broken.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty() && self.odd.is_empty()
     }
 
     /// Returns the numbers of the lines that were not understood, by the kind of record that they look like.
+    #[must_use]
     pub fn misunderstood(&self) -> BTreeMap<&'static str, Vec<u32>> {
         let mut all: BTreeMap<&'static str, Vec<u32>> = BTreeMap::new();
         for odd in &self.odd {

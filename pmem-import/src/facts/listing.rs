@@ -40,11 +40,13 @@ impl Listing {
     }
 
     /// Returns a line's place in the source.
+    #[must_use]
     pub fn place(&self, line: &Listed) -> SourceLine {
         SourceLine::line(&self.source, line.line)
     }
 
     /// For each line: the parts of it that no nested line covers, in order of address.
+    #[must_use]
     pub fn leaves(&self) -> Vec<Vec<AddrRange>> {
         let mut inner: Vec<Vec<AddrRange>> = vec![Vec::new(); self.lines.len()];
         for line in &self.lines {

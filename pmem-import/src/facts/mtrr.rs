@@ -33,6 +33,7 @@ pub enum TableKind {
 
 impl TableKind {
     /// Returns the table's name for messages.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Temporary => "firmware's temporary registers",

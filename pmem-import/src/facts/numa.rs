@@ -52,6 +52,7 @@ pub struct Distances {
 
 impl Distances {
     /// Returns the distance from one node to another; `None` if it is unknown.
+    #[must_use]
     pub fn get(&self, from: u32, to: u32) -> Option<u32> {
         // Fast path: without gaps in the numbers, node n is column n.
         let own = usize::try_from(to).ok().filter(|own| self.columns.get(*own) == Some(&to));
@@ -60,11 +61,13 @@ impl Distances {
     }
 
     /// Whether no usable distance is known.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.values().flatten().all(|distance| *distance >= 255)
     }
 
     /// Returns the largest known distance below 255. Memory at an unknown distance is assumed to be that far.
+    #[must_use]
     pub fn farthest(&self) -> Option<u32> {
         self.rows.values().flatten().copied().filter(|d| *d < 255).max()
     }
@@ -116,6 +119,7 @@ impl NumaNode {
     }
 
     /// Returns all of its memory blocks, online or not, joined.
+    #[must_use]
     pub fn memory(&self) -> Vec<AddrRange> {
         join(self.blocks.iter().chain(&self.offline).copied().collect())
     }
@@ -123,6 +127,7 @@ impl NumaNode {
 
 impl Nodes {
     /// Returns the node with a number.
+    #[must_use]
     pub fn get(&self, id: u32) -> Option<&NumaNode> {
         self.all.binary_search_by_key(&id, |node| node.id).ok().and_then(|i| self.all.get(i))
     }
@@ -144,6 +149,7 @@ impl Nodes {
 /// assert_eq!(without(&ram, &stolen), [AddrRange::new(0x0, 0x7000)?]);
 /// # Ok::<(), pmem_core::RangeError>(())
 /// ```
+#[must_use]
 pub fn join(mut ranges: Vec<AddrRange>) -> Vec<AddrRange> {
     ranges.sort_unstable_by_key(|range| range.start());
     let mut out: Vec<AddrRange> = Vec::new();
@@ -157,6 +163,7 @@ pub fn join(mut ranges: Vec<AddrRange>) -> Vec<AddrRange> {
 }
 
 /// Returns what is in `a` but not in `b`. Both must be sorted and disjoint, as [`join`] returns them.
+#[must_use]
 pub fn without(a: &[AddrRange], b: &[AddrRange]) -> Vec<AddrRange> {
     let mut out = Vec::new();
     let mut next = 0;
@@ -182,6 +189,7 @@ pub fn without(a: &[AddrRange], b: &[AddrRange]) -> Vec<AddrRange> {
 }
 
 /// Returns what is in both `a` and `b`. Both must be sorted and disjoint, as [`join`] returns them.
+#[must_use]
 pub fn crossing(a: &[AddrRange], b: &[AddrRange]) -> Vec<AddrRange> {
     let (mut i, mut j) = (0, 0);
     let mut out = Vec::new();

@@ -10,6 +10,7 @@ use std::fmt;
 pub type BusId = (u32, u8);
 
 /// Formats a bus as Linux does: `0000:3b`.
+#[must_use]
 pub fn show_bus((segment, bus): BusId) -> String {
     format!("{segment:04x}:{bus:02x}")
 }
@@ -226,6 +227,7 @@ impl Function {
     }
 
     /// Returns its address, or 0000:00:00.0 if it has none.
+    #[must_use]
     pub fn bdf(&self) -> Address {
         self.address.unwrap_or(Address { segment: 0, bus: 0, device: 0, function: 0 })
     }
@@ -239,6 +241,7 @@ impl Function {
     }
 
     /// Returns a word for what it is, by its class.
+    #[must_use]
     pub fn class_name(&self) -> &'static str {
         match self.class {
             Some(class) => class.name(),

@@ -19,6 +19,7 @@ impl SourceLine {
     }
 
     /// Names a line of a source, counted from 1.
+    #[must_use]
     pub fn line(source: &Arc<str>, line: u32) -> Self {
         Self { source: source.clone(), line }
     }

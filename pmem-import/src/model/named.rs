@@ -30,7 +30,7 @@ impl Builder<'_> {
         let settled = self.settled;
         self.add_roms(&settled.memory)?;
         self.add_lines(&settled.memory, false)?;
-        for (segment, range) in settled.ecam.iter() {
+        for (segment, range) in &settled.ecam {
             let label = format!("PCI ECAM of segment {segment:04x}");
             self.take(self.system, *range, Attrs::default(), &label, false);
         }

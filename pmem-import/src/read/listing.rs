@@ -307,7 +307,7 @@ mod tests {
         fn arbitrary_lines_never_panic(lines in prop::collection::vec("[ ]{0,4}[0-9a-f]{0,17}-?[0-9a-f]{0,17} :? ?[a-z]{0,3}", 0..30)) {
             let facts = read(&lines.join("\n"));
             for listing in &facts.memory {
-                listing.leaves();
+                let _ = listing.leaves();
             }
         }
     }

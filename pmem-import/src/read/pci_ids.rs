@@ -32,6 +32,7 @@ pub struct PciIds {
 impl PciIds {
     /// Reads the system's list, or the list that the environment variable `PMEM_PCI_IDS` names; empty if
     /// there is none.
+    #[must_use]
     pub fn of_system() -> Self {
         let text = match std::env::var_os("PMEM_PCI_IDS") {
             Some(place) => std::fs::read(place).ok(),
@@ -43,6 +44,7 @@ impl PciIds {
 
     /// Parses a list. Vendors begin in the first column, their devices after one tab, subsystems after two. Parsing
     /// stops where the classes begin.
+    #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut ids = Self::default();
         let mut vendor = None;
@@ -69,6 +71,7 @@ impl PciIds {
 
     /// Returns the names of vendor and device. A device without a name is shown by its id; `None` if the
     /// vendor is unknown.
+    #[must_use]
     pub fn name(&self, (vendor, device): (u16, u16)) -> Option<String> {
         let of = self.vendors.get(&vendor)?;
         Some(match self.devices.get(&(vendor, device)) {

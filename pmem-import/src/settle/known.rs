@@ -17,6 +17,7 @@ pub struct WellKnown {
 
 impl WellKnown {
     /// Returns its addresses.
+    #[must_use]
     pub fn range(&self) -> AddrRange {
         AddrRange::inclusive(self.first, self.last).unwrap_or(AddrRange::ALL)
     }

@@ -26,6 +26,7 @@ pub enum MemoryKind {
 
 impl MemoryKind {
     /// Returns the kind's name.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dram => "DRAM",
@@ -37,6 +38,7 @@ impl MemoryKind {
     }
 
     /// Whether it is general-purpose RAM.
+    #[must_use]
     pub const fn is_ram(self) -> bool {
         matches!(self, Self::Dram | Self::Hbm | Self::Cxl)
     }

@@ -21,6 +21,7 @@ pub enum Default {
 
 impl Default {
     /// Returns the type, if it is known.
+    #[must_use]
     pub const fn kind(self) -> Option<MemType> {
         match self {
             Self::Said(kind) | Self::Inferred(kind) => Some(kind),
@@ -235,6 +236,7 @@ impl MtrrFacts {
 
     /// Returns the ranges below 1 MiB whose types are unknown, if others are known. Empty if all are
     /// known or none is.
+    #[must_use]
     pub fn fixed_unknown(&self) -> Vec<Span> {
         if self.fixed_known == 0 {
             return Vec::new();

@@ -128,7 +128,7 @@ fn split(piece: &RamPiece, owners: &RangeInclusiveMap<u64, Option<u32>>) -> Vec<
     let whole = piece.range.start()..=piece.range.last();
     let mut parts: Vec<(AddrRange, Option<u32>)> = Vec::new();
     let mut push = |start: u64, last: u64, node| {
-        parts.extend(AddrRange::inclusive(start, last).ok().map(|range| (range, node)))
+        parts.extend(AddrRange::inclusive(start, last).ok().map(|range| (range, node)));
     };
     let mut at = Some(piece.range.start());
     for (range, node) in owners.overlapping(&whole) {

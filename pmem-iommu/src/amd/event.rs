@@ -171,7 +171,7 @@ impl fmt::Display for Flags {
         let names = ["GN", "NX", "US", "I", "PR", "RW", "PE", "RZ", "TR"];
         (0..)
             .zip(names)
-            .filter(|(n, _)| bit(self.0 as u64, *n))
+            .filter(|(n, _)| bit(u64::from(self.0), *n))
             .try_for_each(|(_, name)| write!(f, " {name}"))
     }
 }

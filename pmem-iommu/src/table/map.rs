@@ -154,7 +154,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
             let (index, entry) = self.entry(level, table, at)?;
             match entry {
                 Entry::Absent => {
-                    tables = tables.saturating_add(self.below(level, at, to, target + (at - first)))
+                    tables = tables.saturating_add(self.below(level, at, to, target + (at - first)));
                 }
                 Entry::Table { at: child, level: below, .. } => {
                     if !(reaches(level, below, at) && reaches(level, below, to)) {

@@ -67,6 +67,7 @@ impl Table {
 
 impl Planner<'_> {
     /// Returns the number of costs that [`Self::within`] needs room for.
+    #[must_use]
     pub fn costs(&self, limit: usize) -> usize {
         let halvings = usize::from(self.problem.width.bits()).saturating_sub(12);
         // Two tables, one for each half, at each level of the path: the recursion needs no others at the same time.

@@ -96,6 +96,7 @@ impl Log<'_> {
 
 impl Planner<'_> {
     /// Returns the most choices that [`Self::plan`] notes.
+    #[must_use]
     pub fn choices(&self) -> usize {
         let halvings = usize::from(self.problem.width.bits()).saturating_sub(12);
         // A node is halved only if a border or a pinned register lies in it, and these lie in one node a level each.

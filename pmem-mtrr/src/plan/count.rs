@@ -31,11 +31,13 @@ pub struct Optimum {
 impl Optimum {
     /// Returns the fewest registers with this default, pinned ones included. `None` if it cannot be done, or takes more
     /// than 126 besides those that are pinned.
+    #[must_use]
     pub fn with(&self, default: MemType) -> Option<u8> {
         self.per_default.get(default.index()).copied().flatten()
     }
 
     /// Returns the fewest registers with the best default.
+    #[must_use]
     pub fn fewest(&self) -> Option<u8> {
         self.per_default.iter().flatten().min().copied()
     }
@@ -43,6 +45,7 @@ impl Optimum {
 
 impl Planner<'_> {
     /// Computes the fewest registers for each default type, pinned registers included.
+    #[must_use]
     pub fn optimum(&self) -> Optimum {
         let mut per_default = [None; 5];
         if let Some(root) = self.root() {

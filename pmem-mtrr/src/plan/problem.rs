@@ -63,6 +63,7 @@ pub struct Problem<'p> {
 impl<'p> Problem<'p> {
     /// Creates a problem in which addresses elsewhere must be uncacheable, the fixed ranges decide below 1 MiB, the
     /// processor has all types, and nothing is programmed yet.
+    #[must_use]
     pub const fn new(width: Width, wants: &'p [Requirement]) -> Self {
         Self {
             width,

@@ -36,6 +36,7 @@ pub(super) fn explain(answer: &Resolved) -> String {
 impl Note {
     /// Returns the address as it is printed before the explanation: the number, and the address in parentheses if it
     /// differs.
+    #[must_use]
     pub fn shown(&self) -> String {
         let plain = Addr(self.answer.asked.0).to_string();
         if self.number == plain { plain } else { format!("{} ({plain})", self.number) }

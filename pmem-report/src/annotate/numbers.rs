@@ -32,6 +32,7 @@ const PAGE: u32 = 12;
 /// assert_eq!((found[0].addr, found[0].shown.as_str()), (0x1234_5680, "page 0x12345"));
 /// assert!(find("pci 0000:00:1f.2: [8086:a102] type 00 class 0x010601").is_empty());
 /// ```
+#[must_use]
 pub fn find(line: &str) -> Vec<Number> {
     let is_virtual = is_virtual_context(line);
     let mut found: Vec<Number> = Vec::new();
@@ -374,8 +375,8 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(line in ".*", near in "[0-9a-fx:=\\[\\] -]{0,60}") {
-            find(&line);
-            find(&near);
+            let _ = find(&line);
+            let _ = find(&near);
         }
     }
 }

@@ -70,6 +70,7 @@ impl<'m> Annotator<'m> {
     }
 
     /// The number of lines explained so far.
+    #[must_use]
     pub const fn lines(&self) -> u32 {
         self.line
     }

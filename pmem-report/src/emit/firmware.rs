@@ -89,7 +89,7 @@ fn ranges(machine: &Machine) -> Result<Vec<(Extent, FirmwareMemory)>, EmitError>
     for (range, kind) in all {
         match joined.last_mut() {
             Some((last, had)) if *had == kind && last.end == End(range.start.0.into()) => {
-                last.end = range.end
+                last.end = range.end;
             }
             _ => joined.push((range, kind)),
         }

@@ -228,7 +228,7 @@ fn outside(
     for (range, offset) in sorted {
         match joined.last_mut() {
             Some((last, same)) if *same == offset && last.end().is_none_or(|end| range.start() <= end) => {
-                *last = last.hull(range)
+                *last = last.hull(range);
             }
             _ => joined.push((range, offset)),
         }

@@ -115,6 +115,7 @@ impl MtrrState {
     }
 
     /// Returns what is known about addresses, so that a setting can be checked against it.
+    #[must_use]
     pub fn known(&self) -> Vec<Known> {
         let memory = self.facts.memory.iter().filter_map(|(span, kind)| match kind {
             kind if kind.is_memory() => Some(Known::Ram(*span)),
@@ -130,6 +131,7 @@ impl MtrrState {
 
     /// Lists what is wrong with the registers. Memory that is cacheable only thanks to a likely TOP_MEM2 is not
     /// reported.
+    #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut unknown = self.facts.fixed_unknown();
@@ -159,6 +161,7 @@ impl MtrrState {
     }
 
     /// Whether an address gets the default type: no fixed or variable register and no TOP_MEM2 rule applies.
+    #[must_use]
     pub fn is_default(&self, addr: u64) -> bool {
         let width = self.setting.width;
         let fixed = addr < 1 << 20 && self.setting.fixed_counts();
@@ -169,6 +172,7 @@ impl MtrrState {
 
     /// Whether an address's type is unknown: it depends on a default that no source states, or on fixed ranges missing
     /// from the source.
+    #[must_use]
     pub fn is_unknown(&self, addr: u64) -> bool {
         if !self.programmed || !self.facts.cpus.is_empty() {
             return false;
@@ -182,6 +186,7 @@ impl MtrrState {
     }
 
     /// Returns the kernel's complaints as sentences, and the type changes that they ask for.
+    #[must_use]
     pub fn complaints(&self) -> (Vec<Warning>, Vec<(Span, MemType)>) {
         let mut wishes = Vec::new();
         let mut all = Vec::new();
@@ -205,6 +210,7 @@ impl MtrrState {
     }
 
     /// Whether the kernel's PAT has a write-combining entry, so that it can map memory as WC without using an MTRR.
+    #[must_use]
     pub fn pat_has_wc(&self) -> bool {
         self.facts.pat.is_some_and(|pat| pat.contains(&Some(PatType::Wc)))
     }

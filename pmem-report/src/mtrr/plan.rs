@@ -148,6 +148,7 @@ impl Plan {
     }
 
     /// Whether every wish is fulfilled.
+    #[must_use]
     pub fn fits(&self) -> bool {
         self.demoted.is_empty()
     }

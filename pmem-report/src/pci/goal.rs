@@ -113,10 +113,10 @@ impl PlacementRequest {
                     add(&mut goal, card, port)?;
                 }
                 PlacementGoal::Resize { function, bar, size } => {
-                    resize(known, &mut goal, *function, *bar, *size)?
+                    resize(known, &mut goal, *function, *bar, *size)?;
                 }
                 PlacementGoal::Vfs { function, count } => {
-                    virtual_functions(known, &mut goal, *function, *count)?
+                    virtual_functions(known, &mut goal, *function, *count)?;
                 }
                 PlacementGoal::AllFailed => all_failed(known, &mut goal)?,
             }

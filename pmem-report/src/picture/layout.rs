@@ -113,6 +113,7 @@ impl Layout {
     /// assert!(String::from_utf8(out)?.contains("As seen from system"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn of(mut picture: Picture) -> Self {
         let columns = picture.panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0).max(1) as f64;
         let room = WIDTH - 2.0 * MARGIN - ADDRESSES - GUTTER * (columns - 1.0);

@@ -160,6 +160,7 @@ impl Kind {
     ];
 
     /// The CSS class.
+    #[must_use]
     pub fn class(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -176,6 +177,7 @@ impl Kind {
     }
 
     /// The text in the legend.
+    #[must_use]
     pub fn words(self) -> &'static str {
         match self {
             Self::Memory => "memory",

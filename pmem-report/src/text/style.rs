@@ -18,6 +18,7 @@ pub struct Styles {
 
 impl Styles {
     /// Returns the styles for a terminal.
+    #[must_use]
     pub fn colour() -> Self {
         Self {
             heading: Style::new().bold(),

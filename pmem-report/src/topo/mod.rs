@@ -296,6 +296,7 @@ pub struct Bar {
 
 impl ArenaSummary {
     /// Returns the ranges of its spans. Adjacent spans are merged.
+    #[must_use]
     pub fn extents(&self) -> Vec<Extent> {
         let mut joined: Vec<Extent> = Vec::new();
         for span in &self.spans {

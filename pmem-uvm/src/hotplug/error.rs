@@ -64,6 +64,7 @@ impl From<UvmError> for HotplugError {
 
 impl HotplugError {
     /// Returns the error number that Linux would return, as a positive number.
+    #[must_use]
     pub fn errno(&self) -> u16 {
         match self {
             Self::State { wanted: REMOVABLE, .. } => EBUSY,

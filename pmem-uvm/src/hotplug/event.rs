@@ -89,6 +89,7 @@ pub enum Event {
 
 impl Event {
     /// Returns the number of the action, which a C callback gets as its second argument.
+    #[must_use]
     pub fn action(&self) -> u32 {
         match self {
             Self::Memory { action, .. } => *action as u32,
@@ -159,6 +160,7 @@ const MAX_ERRNO: u16 = 4095;
 
 impl Answer {
     /// Returns the answer as C encodes it.
+    #[must_use]
     pub const fn to_bits(self) -> u32 {
         match self {
             Self::Done => 0,
@@ -172,6 +174,7 @@ impl Answer {
 
     /// Decodes an answer of C. As in Linux, negative numbers are not errors. Numbers above 1 without the stop bit are
     /// taken as [`Self::Ok`].
+    #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
         match (bits & STOP_MASK != 0, bits & !STOP_MASK) {
             (false, 0) => Self::Done,
@@ -185,11 +188,13 @@ impl Answer {
     }
 
     /// Whether the chain stops, so that no later callback is called.
+    #[must_use]
     pub const fn stops(self) -> bool {
         self.to_bits() & STOP_MASK != 0
     }
 
     /// Returns the error number of the answer; 0 if it is not a refusal (`notifier_to_errno`).
+    #[must_use]
     pub const fn errno(self) -> u16 {
         match self {
             Self::Done | Self::Ok | Self::Stop => 0,

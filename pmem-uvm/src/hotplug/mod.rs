@@ -176,6 +176,7 @@ impl Hotplug {
     }
 
     /// The block size in pages (`block_size_bytes`).
+    #[must_use]
     pub fn block_size(&self) -> u64 {
         self.block
     }
@@ -186,6 +187,7 @@ impl Hotplug {
     }
 
     /// Returns the block of a page frame.
+    #[must_use]
     pub fn block(&self, frame: u64) -> Option<(FrameRange, Block)> {
         self.blocks.get(frame).map(|(at, block)| (at, *block))
     }

@@ -57,6 +57,7 @@ impl Uvm {
     }
 
     /// The areas that are set aside, in ascending order.
+    #[must_use]
     pub fn areas(&self) -> &[FrameRange] {
         &self.areas
     }

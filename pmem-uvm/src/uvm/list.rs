@@ -42,11 +42,13 @@ pub struct PageList {
 
 impl PageList {
     /// The number of runs.
+    #[must_use]
     pub fn nruns(&self) -> u64 {
         self.runs
     }
 
     /// The number of pages.
+    #[must_use]
     pub fn npages(&self) -> u64 {
         self.pages
     }
@@ -58,6 +60,7 @@ impl PageList {
 
     /// Returns the first page frame, the number of runs and the number of pages, for interfaces that cannot carry the
     /// type.
+    #[must_use]
     pub fn into_raw(self) -> (Option<u64>, u64, u64) {
         (self.first, self.runs, self.pages)
     }
@@ -319,6 +322,7 @@ impl Uvm {
     }
 
     /// Returns the next page frame in a list; `None` after the last one, and for a page that is in no list.
+    #[must_use]
     pub fn next_in_list(&self, frame: u64) -> Option<u64> {
         let page = self.page(frame).filter(|page| page.is_listed())?;
         // Only the first page of a run has links. The last page leads back to it.

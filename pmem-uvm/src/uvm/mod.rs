@@ -150,6 +150,7 @@ impl Default for Uvm {
 
 impl Uvm {
     /// Makes a manager without any memory.
+    #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -211,16 +212,19 @@ impl Uvm {
     }
 
     /// The settings.
+    #[must_use]
     pub fn settings(&self) -> Settings {
         self.settings
     }
 
     /// Reads the counters.
+    #[must_use]
     pub fn uvmexp(&self) -> Uvmexp {
         self.counters.read(&self.settings)
     }
 
     /// Counts plugs, unplugs and everything else that changes the map of segments.
+    #[must_use]
     pub fn generation(&self) -> u64 {
         get(&self.counters.generation.0)
     }
@@ -250,6 +254,7 @@ impl Uvm {
 
     /// Returns the segment of a page frame and the page frame's index in it; `None` if it is not plugged.
     #[inline]
+    #[must_use]
     pub fn find(&self, frame: u64) -> Option<(&Segment, u64)> {
         let (_, held) = self.map.get(frame)?;
         Some((&held.segment, frame - held.segment.range.start()))
@@ -257,17 +262,20 @@ impl Uvm {
 
     /// Returns the page of a page frame; `None` if it is not plugged.
     #[inline]
+    #[must_use]
     pub fn page(&self, frame: u64) -> Option<Page<'_>> {
         let (_, held) = self.map.get(frame)?;
         held.pages.get(frame - held.first)
     }
 
     /// Returns the lowest segment; `None` if nothing is plugged.
+    #[must_use]
     pub fn first(&self) -> Option<&Segment> {
         self.map.at_or_after(0).map(|(_, held)| &*held.segment)
     }
 
     /// Returns the highest segment; `None` if nothing is plugged.
+    #[must_use]
     pub fn last(&self) -> Option<&Segment> {
         self.map.at_or_before(u64::MAX).map(|(_, held)| &*held.segment)
     }
@@ -291,22 +299,26 @@ impl Uvm {
     }
 
     /// Returns the highest plugged page frame; `None` if nothing is plugged.
+    #[must_use]
     pub fn highest_frame(&self) -> Option<u64> {
         self.last().map(|segment| segment.range.end() - 1)
     }
 
     /// The number of segments.
+    #[must_use]
     pub fn nsegments(&self) -> usize {
         self.segments.len()
     }
 
     /// The number of free pages on a free list of a node, not counting those in caches.
+    #[must_use]
     pub fn free_on(&self, node: u32, free_list: u8) -> u64 {
         let here = self.orders.of_node(node).map(|at| &self.buckets[at as usize]);
         here.filter(|bucket| bucket.free_list == free_list).map(|bucket| bucket.map.free()).sum()
     }
 
     /// Returns the zone of a page frame; `None` if it is not plugged.
+    #[must_use]
     pub fn zone(&self, frame: u64) -> Option<Zone> {
         self.map.get(frame).map(|(_, held)| self.buckets[held.bucket as usize].zone)
     }
@@ -318,6 +330,7 @@ impl Uvm {
     }
 
     /// The nodes that have or once had memory, in ascending order.
+    #[must_use]
     pub fn nodes(&self) -> Vec<u32> {
         self.orders.nodes()
     }
@@ -330,11 +343,13 @@ impl Uvm {
     }
 
     /// The size in bytes of the index of free pages. The pages themselves take 24 bytes each.
+    #[must_use]
     pub fn index_bytes(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.map.bytes()).sum()
     }
 
     /// Takes a snapshot of what is plugged, for readers. Later plugs and unplugs do not change it.
+    #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.map, self.generation())
     }
@@ -411,7 +426,7 @@ impl Uvm {
             self.drain_caches();
             match self.check_pages(range, wanted, &good) {
                 Err(UvmError::Page { info, .. }) if info.state == PageState::Cached => {
-                    core::hint::spin_loop()
+                    core::hint::spin_loop();
                 }
                 done => return done,
             }

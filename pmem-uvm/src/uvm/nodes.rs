@@ -17,6 +17,7 @@ impl Uvm {
     }
 
     /// Reads the counters of a node; `None` if it never had memory.
+    #[must_use]
     pub fn node_counters(&self, node: u32) -> Option<NodeCounters> {
         let mut buckets = self.orders.of_node(node).map(|at| &self.buckets[at as usize]).peekable();
         buckets.peek()?;

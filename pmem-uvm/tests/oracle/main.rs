@@ -244,7 +244,7 @@ impl World {
                 let frames: Vec<u64> = self.uvm.frames(&list).collect();
                 self.uvm.disband(list);
                 frames.into_iter().for_each(|frame| {
-                    self.model.set(frame, |e| (e.listed, e.owner) = (false, PageOwner::None))
+                    self.model.set(frame, |e| (e.listed, e.owner) = (false, PageOwner::None));
                 });
             }
             Step::Capture(range, denies) => self.capture(range, denies),
@@ -519,7 +519,7 @@ impl World {
             for frame in run.frames() {
                 assert_eq!(self.model.pages[&frame].state, PageState::Free);
                 self.model.set(frame, |e| {
-                    (e.state, e.listed, e.owner) = (PageState::Allocated, true, PageOwner::None)
+                    (e.state, e.listed, e.owner) = (PageState::Allocated, true, PageOwner::None);
                 });
                 assert!(self.uvm.pagefree(frame).is_err(), "a page of a list goes back with its list");
             }
@@ -557,7 +557,7 @@ impl World {
                 assert!(self.model.all(range, |e| e.state == PageState::Free));
                 range.frames().for_each(|frame| {
                     self.model.set(frame, |e| {
-                        (e.state, e.zeroed, e.owner) = (PageState::Allocated, false, PageOwner::None)
+                        (e.state, e.zeroed, e.owner) = (PageState::Allocated, false, PageOwner::None);
                     });
                 });
             }

@@ -77,6 +77,7 @@ impl<C: Chip> Fake<C> {
     }
 
     /// Simulates a device's access. Returns where it goes; `None` if it is refused.
+    #[must_use]
     pub fn access(&self, id: RequesterId, at: u64, write: bool) -> Option<u64> {
         let mut inner = self.0.lock();
         let Inner { chip, pages, .. } = &mut *inner;
@@ -110,11 +111,13 @@ impl<C: Chip> Fake<C> {
     }
 
     /// Returns the number of free pages.
+    #[must_use]
     pub fn free_pages(&self) -> usize {
         self.0.lock().free.len()
     }
 
     /// Returns how many words of memory and how many registers were written since the last call.
+    #[must_use]
     pub fn written(&self) -> (usize, usize) {
         let mut inner = self.0.lock();
         (core::mem::take(&mut inner.entries), core::mem::take(&mut inner.writes))

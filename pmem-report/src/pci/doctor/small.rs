@@ -56,7 +56,7 @@ pub(super) fn small(
             }
             None if is_known => says += "; none of its larger sizes fits without stopping others",
             None => {
-                says += "; whether one of them fits is not known: no source says what the host bridge forwards, or how large others are"
+                says += "; whether one of them fits is not known: no source says what the host bridge forwards, or how large others are";
             }
         }
         let (function, bar) = (Some(name), Some(slot.to_string()));
