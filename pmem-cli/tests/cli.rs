@@ -527,6 +527,18 @@ fn ram_that_is_offline_or_of_no_known_node_is_said_to_be() {
     let ram = json(&["ram", "show", "--root", arg(dir.path())], 0);
     assert_eq!((&ram["nodes"][1]["node"], &ram["segments"][1]["node"]), (&Value::Null, &Value::Null));
     assert_eq!(ram["nodes"][0]["offline_blocks"][0]["start"], "0x18000000");
+    // Nothing can be allocated there, so the address is not free.
+    let said = run(&["resolve", "--root", arg(dir.path()), "0x1a000000", "0x20000000"], 0).0;
+    assert!(
+        said.contains("0x1a000000 from system: System RAM, offline, at 0x1a000000 of node0 RAM"),
+        "{said}"
+    );
+    assert!(said.contains("0x20000000 from system: System RAM, free"), "{said}");
+    let there = json(&["resolve", "--root", arg(dir.path()), "0x1a000000", "0x20000000"], 0);
+    let free = |n: usize| there["results"][n]["free"].as_bool();
+    assert_eq!((free(0), free(1)), (Some(false), Some(true)), "{there}");
+    let view = run(&["view", "--root", arg(dir.path()), "system"], 0).0;
+    assert!(view.contains("offline space of node0 RAM"), "{view}");
 }
 
 #[test]

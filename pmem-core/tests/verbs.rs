@@ -302,3 +302,20 @@ fn a_transaction_fails_with_the_callers_own_error() {
     assert_eq!(missing, Err(Mine::Pmem(Error::NoRegion(RegionId::default()))));
     assert_eq!(pmem.state().sequence(), before);
 }
+
+#[test]
+fn bad_and_sealed_space_is_not_free() {
+    let mut pmem = Manager::new();
+    let ram = pmem.create_arena("RAM", ArenaType::RAM).unwrap();
+    let memory = |usage| Attrs::new(usage, Prot::RWX, Props::empty()).unwrap();
+    pmem.prime(ram, r(0, 0x4000), memory(Usage::empty())).unwrap();
+    pmem.prime(ram, r(0x4000, 0x9000), memory(Usage::BROKEN)).unwrap();
+    pmem.prime(ram, r(0x9000, 0xc000), memory(Usage::empty())).unwrap();
+    pmem.seal(ram, r(0, 0x2000)).unwrap();
+    let arena = pmem.state().arena(ram).unwrap();
+    let free: Vec<AddrRange> = arena.free_in(AddrRange::ALL).map(|(range, _)| range).collect();
+    assert_eq!(free, [r(0x2000, 0x4000), r(0x9000, 0xc000)]);
+    assert_eq!(arena.largest_free(AddrRange::ALL), Some(r(0x9000, 0xc000)));
+    let nearest = |bytes| pmem.state().nearest_free(ram, ArenaType::RAM, bytes).map(|found| found.free);
+    assert_eq!((nearest(0x3000), nearest(0x3001)), (Some(r(0x9000, 0xc000)), None));
+}

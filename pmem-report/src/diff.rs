@@ -50,7 +50,7 @@ impl Diff {
         let difference = |d: &pmem_core::Difference| Difference {
             arena: machine.arena_name(d.arena),
             range: d.range.into(),
-            what: names::place(machine, d.arena, d.region),
+            what: names::place(machine, (d.arena, d.range.start()), d.region),
             region: d.region.map(|region| machine.region_name(region)),
             left: d.left.map(Addr),
             right: d.right.map(Addr),

@@ -1,6 +1,6 @@
 //! Phrases model facts in the names that the machine's sources use.
 
-use pmem_core::{ArenaId, DeadEnd, OwnedResolution, RegionId, State};
+use pmem_core::{ArenaId, DeadEnd, OwnedResolution, PrimedSpan, RegionId, SpanState, State};
 use pmem_import::Machine;
 
 /// Explains in a sentence why an address leads nowhere; `None` if something decodes it.
@@ -66,14 +66,54 @@ fn nearest(state: &State, machine: &Machine, arena: ArenaId, addr: u64) -> Strin
     }
 }
 
-/// Returns what a place is called: its region, or the kind of free space it is.
-pub(crate) fn place(machine: &Machine, arena: ArenaId, region: Option<RegionId>) -> String {
-    region.map_or_else(|| free(machine, arena), |region| machine.region_name(region))
+/// Returns what a place is called: its region, or the kind of vacant space it is.
+pub(crate) fn place(machine: &Machine, (arena, addr): (ArenaId, u64), region: Option<RegionId>) -> String {
+    region.map_or_else(|| vacant(machine, arena, addr), |region| machine.region_name(region))
 }
 
-/// Returns what free space in an arena is called. On a bus it is space that no BAR or window claims.
-pub(crate) fn free(machine: &Machine, arena: ArenaId) -> String {
+/// Returns what space without a region is called. On a bus it is space that no BAR or window claims.
+pub(crate) fn vacant(machine: &Machine, arena: ArenaId, addr: u64) -> String {
     let name = machine.arena_name(arena);
     let of_bus = machine.buses.values().any(|bus| bus.memory == arena || bus.io == arena);
-    if of_bus { format!("unassigned space of {name}") } else { format!("free space of {name}") }
+    match Vacancy::at(machine, arena, addr) {
+        Vacancy::Free if of_bus => format!("unassigned space of {name}"),
+        vacancy => format!("{} space of {name}", vacancy.word()),
+    }
+}
+
+/// Whether space without a region can be allocated, or what prevents it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vacancy {
+    Free,
+    BadRam,
+    Sealed,
+    /// Sealed memory of a machine: Linux has it, but does not use it.
+    Offline,
+}
+
+impl Vacancy {
+    pub(crate) fn of(span: PrimedSpan) -> Self {
+        match span.state {
+            SpanState::Sealed => Self::Sealed,
+            _ if span.is_broken() => Self::BadRam,
+            _ => Self::Free,
+        }
+    }
+
+    pub(crate) fn at(machine: &Machine, arena: ArenaId, addr: u64) -> Self {
+        let span = machine.state().arena(arena).and_then(|arena| arena.span_at(addr));
+        match span.map_or(Self::Free, |(_, span)| Self::of(span)) {
+            Self::Sealed if machine.memory.contains_key(&arena) => Self::Offline,
+            vacancy => vacancy,
+        }
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::BadRam => "bad",
+            Self::Sealed => "sealed",
+            Self::Offline => "offline",
+        }
+    }
 }

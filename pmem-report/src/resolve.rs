@@ -2,7 +2,7 @@
 
 use crate::attrs::metric;
 use crate::evidence::{Evidence, Question, Sureness};
-use crate::names;
+use crate::names::{self, Vacancy};
 use crate::outcome::Outcome;
 use crate::sources::Sources;
 use crate::units::Addr;
@@ -52,8 +52,8 @@ pub struct Resolved {
     pub what: String,
     /// The names that sources give to the address, innermost first.
     pub names: Vec<String>,
-    /// Whether something decodes the address and no region occupies it. Also true in sealed space, such as offline
-    /// memory, which cannot be allocated.
+    /// Whether something decodes the address, no region occupies it, and it can be allocated: it is neither offline
+    /// or otherwise sealed, nor bad RAM.
     pub free: bool,
     /// The arena in which the resolution ends.
     pub arena: Option<String>,
@@ -316,7 +316,7 @@ impl Resolved {
         self.distance = hops.iter().any(|hop| machine.measured.contains(&hop.link)).then_some(measured);
         self.unmeasured = hops.iter().filter(|hop| !machine.measured.contains(&hop.link)).count() as u32;
         self.hops = taken(machine, hops);
-        self.free = place.region.is_none();
+        self.free = place.region.is_none() && Vacancy::at(machine, place.arena, place.addr) == Vacancy::Free;
         let at = machine.seen_by_cpus(place.arena, place.addr);
         let named = |at: u64| match self.space {
             Space::Io => machine.names.of_port(at),
@@ -330,7 +330,7 @@ impl Resolved {
                 self.of_function(machine, machine.region_name(region), function)
             }
             (Some(region), None) => within(&machine.region_name(region), &self.names),
-            (None, _) => self.nothing_taken(machine, place.arena),
+            (None, _) => self.nothing_taken(machine, place),
         };
     }
 
@@ -353,13 +353,17 @@ impl Resolved {
         format!("{label}{by}{around}")
     }
 
-    /// Describes free space: unallocated memory, or unassigned space in a bridge's window or a root bus's aperture.
-    fn nothing_taken(&self, machine: &Machine, arena: ArenaId) -> String {
+    /// Describes space without a region: unallocated memory, or unassigned space in a bridge's window or a root bus's
+    /// aperture.
+    fn nothing_taken(&self, machine: &Machine, Place { arena, addr, .. }: Place) -> String {
         let chain = self.names.join(" in ");
         let bus =
             machine.buses.iter().find(|(_, bus)| bus.memory == arena || bus.io == arena).map(|(id, _)| *id);
         let Some(bus) = bus else {
-            return if chain.is_empty() { names::free(machine, arena) } else { format!("{chain}, free") };
+            return match chain.as_str() {
+                "" => names::vacant(machine, arena, addr),
+                chain => format!("{chain}, {}", Vacancy::at(machine, arena, addr).word()),
+            };
         };
         let below = machine.root_of.get(&bus).is_some_and(|root| *root != bus);
         let place = match below {

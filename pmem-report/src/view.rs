@@ -1,10 +1,10 @@
 //! The address map as an arena or a device sees it.
 
 use crate::attrs::{AttrWords, metric};
-use crate::names;
+use crate::names::{self, Vacancy};
 use crate::sources::Sources;
 use crate::units::{Addr, Extent};
-use pmem_core::{AddrRange, ArenaId, ViewTarget};
+use pmem_core::{AddrRange, ArenaId, PrimedSpan, SpanState, ViewTarget};
 use pmem_import::Machine;
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ pub struct ViewLine {
     /// The range, in the viewer's addresses.
     #[serde(flatten)]
     pub range: Extent,
-    /// `region`, `free`, `sealed`, `alias`, `window`, `table`, `interleave`, `ambiguous` or `loop`.
+    /// `region`, `free`, `bad` (RAM), `sealed`, `alias`, `window`, `table`, `interleave`, `ambiguous` or `loop`.
     pub kind: String,
     /// What is there, in words.
     pub what: String,
@@ -118,10 +118,9 @@ fn seen_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
             ViewTarget::Local { arena, start, region, attrs, state } => {
                 let kind = match (region, state) {
                     (Some(_), _) => "region",
-                    (None, pmem_core::SpanState::Sealed) => "sealed",
-                    (None, _) => "free",
+                    (None, state) => Vacancy::of(PrimedSpan { attrs, state }).word(),
                 };
-                (names::place(machine, arena, region), kind, Some((arena, start)), Some(attrs))
+                (names::place(machine, (arena, start), region), kind, Some((arena, start)), Some(attrs))
             }
             ViewTarget::Table { link: id, arena, start } => {
                 (format!("translated by {}", link(id)), "table", Some((arena, start)), None)
@@ -188,10 +187,12 @@ fn local_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
         let all: Vec<String> = legs.iter().map(|leg| machine.link_name(leg.link)).collect();
         line(range, format!("behind {}", all.join(", ")), "window", None)
     });
-    let sealed = arena.spans().filter(|(_, span)| span.state == pmem_core::SpanState::Sealed);
-    let sealed =
-        sealed.map(|(range, span)| line(range, "sealed".to_owned(), "sealed", Some(span.attrs.into())));
-    let mut lines: Vec<ViewLine> = regions.chain(free).chain(windows).chain(sealed).collect();
+    let kept = arena.spans().filter_map(|(range, span)| {
+        let word = Vacancy::of(span).word();
+        let is_kept = span.state != SpanState::Lent && !span.is_available();
+        is_kept.then(|| line(range, word.to_owned(), word, Some(span.attrs.into())))
+    });
+    let mut lines: Vec<ViewLine> = regions.chain(free).chain(windows).chain(kept).collect();
     lines.sort_by_key(|line| line.range.start);
     lines
 }

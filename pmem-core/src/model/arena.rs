@@ -38,11 +38,24 @@ impl PrimedSpan {
         use pmem_space::Props;
         self.attrs.prot().contains(attrs.prot())
             && (attrs.props().contains(Props::PREFETCH) || !self.attrs.props().contains(Props::PREFETCH))
-            && (attrs.usage().contains(Usage::BROKEN) || !self.attrs.usage().contains(Usage::BROKEN))
+            && (attrs.usage().contains(Usage::BROKEN) || !self.is_broken())
     }
 }
 
 impl PrimedSpan {
+    /// Whether a request that does not ask for bad RAM can be served from here: the space is [`SpanState::Open`] and
+    /// not [broken](Self::is_broken).
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.state == SpanState::Open && !self.is_broken()
+    }
+
+    /// Whether the space is bad RAM: its default usage has [`Usage::BROKEN`].
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.attrs.usage().contains(Usage::BROKEN)
+    }
+
     /// Returns this span without its [`Usage::BROKEN`] mark.
     pub(super) fn sound(self) -> Self {
         Self { attrs: self.attrs.with_usage(self.attrs.usage().difference(Usage::BROKEN)), ..self }
@@ -234,11 +247,11 @@ impl Arena {
         self.parked.values().copied()
     }
 
-    /// Returns the free, open space inside `range`, cut to it, in order of address. Includes bad RAM, which is not
-    /// allocated: its attributes have [`Usage::BROKEN`].
+    /// Returns the free space inside `range`, cut to it, in order of address: no region lies there, and the space
+    /// [is available](PrimedSpan::is_available).
     pub fn free_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans_in(range)
-            .filter(|(_, span)| span.state == SpanState::Open)
+            .filter(|(_, span)| span.is_available())
             .flat_map(|(part, span)| self.space.gaps_in(part).map(move |gap| (gap, span)))
     }
 

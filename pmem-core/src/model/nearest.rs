@@ -14,7 +14,7 @@ pub struct Nearest {
     pub arena: ArenaId,
     /// The cost of the cheapest path to it, whatever mappings let through.
     pub metric: Metric,
-    /// Its largest run of free, open space.
+    /// Its largest run of free space.
     pub free: AddrRange,
 }
 
@@ -31,12 +31,12 @@ pub struct Route {
 }
 
 impl Arena {
-    /// Returns the largest run of free, open space inside `range`, bad RAM included; `None` if there is none. A run ends
-    /// where the default attributes change.
+    /// Returns the largest run of free space inside `range`, without bad RAM; `None` if there is none. A run ends where
+    /// the default attributes change.
     #[must_use]
     pub fn largest_free(&self, range: AddrRange) -> Option<AddrRange> {
         self.spans_in(range)
-            .filter(|(_, span)| span.state == SpanState::Open)
+            .filter(|(_, span)| span.is_available())
             .filter_map(|(part, _)| self.space().largest_gap(part))
             .max_by_key(|gap| gap.last() - gap.start())
     }
@@ -44,7 +44,7 @@ impl Arena {
 
 impl State {
     /// Returns the arena nearest to `from` that has type `kind` (any, if `kind` is empty) and at least `bytes` free
-    /// in one run, bad RAM included; `None` if no arena has.
+    /// in one run, without bad RAM; `None` if no arena has.
     #[must_use]
     pub fn nearest_free(&self, from: ArenaId, kind: ArenaType, bytes: u64) -> Option<Nearest> {
         self.distances(from).iter().find_map(|distance| {

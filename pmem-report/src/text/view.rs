@@ -23,7 +23,7 @@ pub fn view(report: &View, styles: &Styles, out: &mut dyn Write) -> io::Result<(
     }
     let each = report.view.iter().map(|line| match line.kind.as_str() {
         "free" => styles.free,
-        "ambiguous" | "loop" => styles.warning,
+        "bad" | "ambiguous" | "loop" => styles.warning,
         _ => anstyle::Style::new(),
     });
     write!(out, "{}", styled_lines(&rows, &each.collect::<Vec<_>>()))?;

@@ -56,7 +56,7 @@ fn piece(line: &ViewLine, range: crate::Extent) -> Piece {
         "free" if is_ram => Kind::Memory,
         "free" => return Piece { facts: told(line), ..hole(range) },
         "sealed" => Kind::Reserved,
-        "ambiguous" | "loop" => Kind::Marked,
+        "bad" | "ambiguous" | "loop" => Kind::Marked,
         "window" | "table" | "interleave" => Kind::Window,
         _ => Kind::Unknown,
     };
