@@ -1,6 +1,6 @@
 //! What is near: free space, and the route to it.
 
-use super::arena::{Arena, SpanState};
+use super::arena::Arena;
 use super::state::State;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::metric::{Metric, Performance};
