@@ -79,7 +79,10 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
         .collect();
     writeln!(out, "Fewest registers possible: {}", each.join(", "))?;
     if !report.models.is_empty() {
-        writeln!(out, "What other strategies need (they ignore addresses about which nothing is known):")?;
+        writeln!(
+            out,
+            "What other strategies need (they ignore pinned registers, and addresses about which nothing is known):"
+        )?;
     }
     for (name, count) in &report.models {
         let count = count.map_or("finds none".to_owned(), |count| count.to_string());
