@@ -162,7 +162,8 @@ fn sets(cpus: &str, nodes: &str) -> String {
     format!("cpuset=\"{cpus}\" complete_cpuset=\"{cpus}\" nodeset=\"{nodes}\" complete_nodeset=\"{nodes}\"")
 }
 
-/// Formats a bit mask as hwloc does: words of 32 bits, the highest first.
+/// Formats a bit mask as hwloc does: words of 32 bits, the highest first. A zero word is empty, except for the last.
+/// Otherwise a machine with tens of thousands of CPUs would take hundreds of megabytes.
 fn mask(bits: impl IntoIterator<Item = u32>) -> String {
     let mut words: Vec<u32> = vec![0];
     for bit in bits {
@@ -172,7 +173,12 @@ fn mask(bits: impl IntoIterator<Item = u32>) -> String {
         }
         words[at] |= 1 << (bit % 32);
     }
-    words.iter().rev().map(|word| format!("0x{word:08x}")).collect::<Vec<_>>().join(",")
+    let word = |(at, word): (usize, &u32)| match (at, word) {
+        (0, 0) => "0x0".to_owned(),
+        (_, 0) => String::new(),
+        (_, word) => format!("0x{word:08x}"),
+    };
+    words.iter().enumerate().rev().map(word).collect::<Vec<_>>().join(",")
 }
 
 /// Writes the distance matrix, if every pair of nodes has a distance.
@@ -210,6 +216,8 @@ mod tests {
     #[test]
     fn masks_have_32_bits_each() {
         assert_eq!(mask([0, 1, 31]), "0x80000003");
-        assert_eq!(mask([32, 64]), "0x00000001,0x00000001,0x00000000");
+        assert_eq!(mask([32, 64]), "0x00000001,0x00000001,0x0");
+        assert_eq!(mask([5, 100]), "0x00000010,,,0x00000020");
+        assert_eq!(mask([]), "0x0");
     }
 }
