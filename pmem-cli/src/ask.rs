@@ -146,9 +146,9 @@ pub(crate) fn diff(
     })
 }
 
-/// Whether a word is a source: standard input, a path, or an existing file.
+/// Whether a word is a source: standard input, a path, or an existing file. The slash of `system I/O` makes no path.
 fn looks_like_source(word: &str) -> bool {
-    word == "-" || word.contains('/') || Path::new(word).exists()
+    word == "-" || word.replace("I/O", "").contains('/') || Path::new(word).exists()
 }
 
 /// Splits words into up to `most` viewers and the sources. An existing file is a source, unless its name can only mean

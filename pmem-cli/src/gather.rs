@@ -22,6 +22,6 @@ pub(crate) fn run(args: &Args, path: &Path, out: &mut Output<'_>) -> Result<Stat
         return Ok(Status::Done);
     }
     writeln!(out, "{}: {} files, {} links", path.display(), gathered.files, gathered.links)?;
-    warnings.iter().try_for_each(|warning| writeln!(out, "  not read: {warning}"))?;
+    warnings.iter().try_for_each(|warning| writeln!(out, "  missing: {warning}"))?;
     Ok(Status::Done)
 }

@@ -49,7 +49,7 @@ pub(crate) fn lint(
         text::lint(&report, &styles, out)?;
         return Ok(status(&report));
     }
-    let mut sum = LintSummary::default();
+    let (mut sum, mut checked) = (LintSummary::default(), 0);
     in_order(
         &machines,
         |paths| look(paths).map_err(|failure| (name(paths), failure.to_string())),
@@ -69,7 +69,8 @@ pub(crate) fn lint(
                 // A machine that cannot be read must not hide the others.
                 Err((machine, why)) => sum.fail(machine, why),
             }
-            out.say(|| format!("checked {} of {} machines", sum.machines + sum.failed.len(), machines.len()));
+            checked += 1;
+            out.say(|| format!("checked {checked} of {} machines", machines.len()));
             Ok::<_, Failure>(())
         },
     )?;
@@ -101,7 +102,7 @@ fn look(paths: &[PathBuf]) -> Result<LintReport, Failure> {
 
 fn status(report: &LintReport) -> Status {
     let is_wrong = report.count(Severity::Error) + report.count(Severity::Warn) > 0;
-    if is_wrong { Status::Failed } else { Status::Done }
+    if is_wrong || report.damage.is_some() { Status::Failed } else { Status::Done }
 }
 
 fn rules(args: &Args, id: &str, out: &mut Output<'_>) -> Result<Status, Failure> {

@@ -208,3 +208,25 @@ fn rules_are_explained() {
     let wrong = pmem(&["lint", "--explain", "Q9"], &dir);
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+#[test]
+fn a_capture_that_is_cut_or_hides_its_addresses_is_not_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(pmem_tests::here().join("machines/qemu-cxl.tar.gz")).unwrap();
+    std::fs::write(dir.path().join("whole.tar"), &whole).unwrap();
+    std::fs::write(dir.path().join("cut.tar"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::create_dir_all(dir.path().join("hidden/proc")).unwrap();
+    let zeros = "00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n";
+    std::fs::write(dir.path().join("hidden/proc/iomem"), zeros).unwrap();
+    let (_, last, status) = lint(dir.path(), &["whole.tar", "cut.tar", "hidden"]);
+    assert_eq!((status, last["machines"].as_u64()), (Some(1), Some(3)));
+    let failed = last["failed"].as_array().unwrap();
+    assert_eq!((failed.len(), &failed[0]["machine"]), (1, &Value::from("cut.tar")), "{last}");
+    assert!(failed[0]["why"].as_str().unwrap().contains("damaged"), "{last}");
+    let warnings = |n: usize| last["read"][n]["warnings"].to_string();
+    assert_eq!(warnings(0), "[]");
+    assert!(warnings(1).contains("damaged") && warnings(2).contains("hidden"), "{last}");
+    let cut = pmem(&["lint", "cut.tar"], dir.path());
+    let text = String::from_utf8(cut.stdout).unwrap();
+    assert!(cut.status.code() == Some(1) && text.contains("Warnings\n  cut.tar: "), "{text}");
+}

@@ -97,3 +97,10 @@ fn the_picture_of_what_cpus_see_has_nothing_of_other_address_spaces() {
     let device = drawn(&["view", "virtio-blk-pci"]);
     assert!(device.contains("vtd-ir") && !device.contains("apic-msi"), "{device}");
 }
+
+#[test]
+fn an_arena_whose_name_has_a_slash_is_no_path() {
+    let output = run(&["view", "system I/O"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("serial"), "{text}{:?}", output.stderr);
+}

@@ -70,6 +70,9 @@ fn write_all(tree: &Tree, file: impl Write) -> std::io::Result<Gathered> {
             continue;
         }
         let Some(mut bytes) = tree.bytes(&path, &mut findings) else { continue };
+        if matches!(path.as_str(), "proc/iomem" | "proc/ioports") && hides_addresses(&bytes) {
+            findings.push(Finding::whole(path.as_str(), "addresses are hidden (all zeros): gather as root"));
+        }
         if path.ends_with("/config") {
             clear_serial_number(&mut bytes);
         } else if path == "proc/cpuinfo" {
@@ -84,6 +87,14 @@ fn write_all(tree: &Tree, file: impl Write) -> std::io::Result<Gathered> {
     tar.into_inner()?.flush()?;
     gathered.findings = findings.finish();
     Ok(gathered)
+}
+
+/// Whether the kernel hid every address of a listing, as it does from users other than root.
+fn hides_addresses(listing: &[u8]) -> bool {
+    let range = |line: &[u8]| line.split(|byte| *byte == b':').next().map(<[u8]>::to_vec).unwrap_or_default();
+    let mut ranges =
+        listing.split(|byte| *byte == b'\n').map(range).filter(|range| !range.is_empty()).peekable();
+    ranges.peek().is_some() && ranges.all(|range| range.iter().all(|byte| b" 0-".contains(byte)))
 }
 
 /// A link's target, relative to the link's folder. A folder that stands in for a link becomes a link to itself:
@@ -229,7 +240,14 @@ mod tests {
         );
     }
 
-    /// Whatever a reader reads of a capture, its capture holds too: nothing of `FILES` is lost on the way.
+    #[test]
+    fn listings_of_zeros_hide_their_addresses() {
+        assert!(hides_addresses(b"00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n"));
+        assert!(hides_addresses(b"0000-0000 : dma1\n"));
+        assert!(!hides_addresses(b"00000000-00000000 : dead\n00001000-0009ffff : System RAM\n"));
+        assert!(!hides_addresses(b""));
+    }
+
     #[test]
     fn interfaces_named_for_their_address_are_known() {
         assert!(is_mac_name("enx001122aabbcc") && is_mac_name("wlx001122334455"));
@@ -238,6 +256,7 @@ mod tests {
         );
     }
 
+    /// Whatever a reader reads of a capture, its capture holds too: nothing of `FILES` is lost on the way.
     #[test]
     fn a_capture_of_a_capture_is_the_same() {
         let dir = tempfile::tempdir().unwrap();

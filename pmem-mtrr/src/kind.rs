@@ -294,6 +294,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pat_types_have_the_numbers_of_the_manual() {
+        use PatType::{Uc, UcMinus, Wb, Wc, Wp, Wt};
+        let all: Vec<_> = (0..=8).map(PatType::from_bits).collect();
+        let some = [Some(Uc), Some(Wc), None, None, Some(Wt), Some(Wp), Some(Wb), Some(UcMinus), None];
+        assert_eq!(all, some);
+    }
+
+    #[test]
     fn overlaps_are_as_the_manual_says() {
         for a in MemType::ALL {
             for b in MemType::ALL {

@@ -130,7 +130,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
         let mut entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                findings.push(Finding::whole(
+                findings.cut_short(Finding::whole(
                     name,
                     format!("the archive is damaged from entry {} on: {error}", count + 1),
                 ));
@@ -182,7 +182,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
             Ok(read) if read as u64 > room => return Err(too_large()),
             Ok(read) => total += read as u64,
             Err(error) => {
-                findings.push(leave_out(&format!("the archive is damaged here: {error}")));
+                findings.cut_short(leave_out(&format!("the archive is damaged here: {error}")));
                 break;
             }
         }

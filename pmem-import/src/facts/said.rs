@@ -101,6 +101,8 @@ impl fmt::Display for Finding {
 pub struct Findings {
     /// The listed findings, in the order in which they were found.
     pub all: Vec<Finding>,
+    /// The first damage that cut an archive short: what follows it is missing from everything that was read.
+    pub damage: Option<Finding>,
     /// By source: how many were not listed.
     left_out: std::collections::BTreeMap<Arc<str>, usize>,
     listed: std::collections::BTreeMap<Arc<str>, usize>,
@@ -122,6 +124,12 @@ impl Findings {
             }
         }
         self.all.push(finding);
+    }
+
+    /// Adds the finding that an archive is damaged, so that only its first part can be read.
+    pub fn cut_short(&mut self, finding: Finding) {
+        self.damage.get_or_insert_with(|| finding.clone());
+        self.push(finding);
     }
 
     /// Returns the listed findings, followed by the number of unlisted ones for each source.

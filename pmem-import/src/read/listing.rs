@@ -156,7 +156,7 @@ fn parse<'t>(parts: &Parts<'t>) -> Result<(AddrRange, &'t str), UnreadLine> {
     let name = parts.name.filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| UnreadLine::Wrong("no name behind the range".to_owned()))?;
     let (start, last) = (number(parts.start, "start")?, number(parts.last, "end")?);
-    if (start, last) == (0, 0) && parts.digits >= 8 {
+    if (start, last) == (0, 0) {
         return Err(UnreadLine::Zeros);
     }
     let range = AddrRange::inclusive(start, last).map_err(|error| UnreadLine::Wrong(error.to_string()))?;
@@ -202,6 +202,10 @@ impl Builder {
         if listing.hidden {
             *heard.counts.entry("hidden resource").or_default() += zeros;
             let text = "addresses are hidden (all zeros): read as root to see them";
+            facts.find(Finding::whole(listing.source.clone(), text));
+        }
+        if zeros > 0 && !listing.hidden {
+            let text = format!("0-0, which is in {zeros} of the lines, is no range: left out");
             facts.find(Finding::whole(listing.source.clone(), text));
         }
         if listing.lines.is_empty() && !listing.hidden {
@@ -283,6 +287,12 @@ mod tests {
     fn zeros_are_hidden_addresses() {
         let facts = read("00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n");
         assert!(facts.memory[0].hidden && facts.memory[0].lines.is_empty());
+        // The kernel prints ports with four digits.
+        let facts = read("0000-0000 : PCI Bus 0000:00\n  0000-0000 : dma1\n");
+        assert!(facts.ports[0].hidden && facts.ports[0].lines.is_empty());
+        let facts = read("0000-0000 : dma1\n0020-0021 : pic1\n");
+        assert_eq!((facts.ports[0].hidden, shape(&facts.ports[0])), (false, vec![("pic1", 0, None)]));
+        assert!(facts.findings.all[0].to_string().contains("is no range"), "{}", facts.findings.all[0]);
     }
 
     #[test]

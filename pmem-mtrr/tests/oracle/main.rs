@@ -273,6 +273,9 @@ proptest! {
         };
         let mut room = [Piece::default(); 64];
         let planner = Planner::new(problem, &mut room).unwrap();
+        let optimum = planner.optimum();
+        let least = MemType::ALL.into_iter().filter_map(|kind| optimum.with(kind)).min();
+        prop_assert_eq!(optimum.fewest(), least);
         let mut choices = vec![0; planner.choices()];
         if let Ok(plan) = planner.plan(None, None, &mut Workspace { choices: &mut choices, path: &mut [PathNode::default(); DEPTH] }) {
             prop_assert_eq!(Some(plan.registers.len()), plan.optimum.fewest().map(usize::from));

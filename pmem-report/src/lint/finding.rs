@@ -1,5 +1,6 @@
 //! Findings of the linter.
 
+use crate::sources::Warning;
 use crate::units::Addr;
 use pmem_core::AddrRange;
 use pmem_import::SourceLine;
@@ -99,6 +100,10 @@ pub struct LintReport {
     pub is_nothing: bool,
     /// What was read of each source, in one line each.
     pub read: Vec<String>,
+    /// What is broken or hidden in the sources, so that rules could miss something.
+    pub warnings: Vec<Warning>,
+    /// If an archive is damaged: where it ends. Nothing behind that was checked.
+    pub damage: Option<String>,
     /// The findings, the most serious first.
     pub findings: Vec<LintFinding>,
     /// The rules that could not be checked.

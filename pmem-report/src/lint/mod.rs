@@ -20,6 +20,7 @@ pub use finding::{LintFinding, LintReport, Severity, Side, Unchecked};
 pub use rule::{RULES, Rule};
 pub use summary::{LintLine, LintSummary, MachineFailed, MachineRead};
 
+use crate::sources::Warning;
 use pmem_import::{Facts, MtrrFacts, Sources};
 
 impl LintReport {
@@ -56,6 +57,8 @@ impl LintReport {
             linted.is_nothing &= facts.heard.iter().all(|heard| heard.is_nothing());
             linted.read.extend(facts.heard.iter().map(ToString::to_string));
             linted.look(&facts, &mtrr);
+            linted.damage = linted.damage.or(facts.findings.damage.as_ref().map(ToString::to_string));
+            linted.warnings.extend(facts.findings.finish().iter().map(Warning::from));
         }
         // The most serious first; among equals, in the order of the rules.
         let place = |rule: &str| RULES.iter().position(|known| known.id == rule).unwrap_or(RULES.len());

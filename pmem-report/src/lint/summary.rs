@@ -2,6 +2,7 @@
 
 use super::finding::{LintFinding, LintReport, Severity, Unchecked};
 use crate::format::SCHEMA;
+use crate::sources::Warning;
 use serde::Serialize;
 
 /// The last line of `pmem lint --json`: counts, and what could not be checked.
@@ -22,7 +23,7 @@ pub struct LintSummary {
     pub unchecked: Vec<Unchecked>,
     /// What was read of each machine's sources.
     pub read: Vec<MachineRead>,
-    /// Machines whose sources could not be read.
+    /// Machines whose sources could not be read, or only up to where an archive is damaged.
     pub failed: Vec<MachineFailed>,
 }
 
@@ -34,9 +35,11 @@ pub struct MachineRead {
     pub machine: String,
     /// One line for each source.
     pub sources: Vec<String>,
+    /// What is broken or hidden in the sources, so that rules could miss something.
+    pub warnings: Vec<Warning>,
 }
 
-/// A machine whose sources could not be read.
+/// A machine whose sources could not be read, or only in part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MachineFailed {
@@ -72,10 +75,14 @@ impl LintSummary {
         self.warn += report.count(Severity::Warn);
         self.info += report.count(Severity::Info);
         self.unchecked.extend(report.unchecked);
-        self.read.push(MachineRead { machine: report.machine, sources: report.read });
+        if let Some(why) = report.damage {
+            self.fail(report.machine.clone(), why);
+        }
+        let (machine, sources, warnings) = (report.machine, report.read, report.warnings);
+        self.read.push(MachineRead { machine, sources, warnings });
     }
 
-    /// Adds a machine whose sources could not be read.
+    /// Adds a machine whose sources could not be read, or only in part.
     pub fn fail(&mut self, machine: String, why: String) {
         self.failed.push(MachineFailed { machine, why });
     }

@@ -1,6 +1,6 @@
 //! Lint findings as text.
 
-use super::style::{Styles, styled};
+use super::style::{Styles, styled, warnings};
 use crate::lint::{LintReport, RULES, Severity, Side};
 use crate::units::range;
 use std::collections::BTreeMap;
@@ -46,6 +46,7 @@ pub fn lint(report: &LintReport, styles: &Styles, out: &mut dyn Write) -> io::Re
             writeln!(out, "  {}: needs {wants}", rules.join(", "))?;
         }
     }
+    warnings(&report.warnings, styles, out)?;
     if !report.read.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "Read"))?;
         report.read.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
