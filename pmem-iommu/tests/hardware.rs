@@ -4,6 +4,7 @@ use pmem_iommu::RequesterId;
 use pmem_iommu::amd::event::AddressOf;
 use pmem_iommu::amd::{Code, Command, DeviceEntry, Event, Flags, Mode, registers as amd};
 use pmem_iommu::smmu::{v2, v3};
+use pmem_iommu::table::{Access, ArmStage2, Entry, Format, Leaf};
 use pmem_iommu::vtd::fault::ReasonKind;
 use pmem_iommu::vtd::registers::{self as vtd, Capability, ExtendedCapability};
 use pmem_iommu::vtd::{Context, Descriptor, Fault, Granularity, Kind, Reason, Root, Status};
@@ -141,4 +142,22 @@ proptest! {
         let entry = DeviceEntry::new(Mode::Translated { table: page, levels }, domain);
         prop_assert_eq!((entry.mode(), entry.domain()), (Some(Mode::Translated { table: page, levels }), domain));
     }
+}
+
+#[test]
+fn a_fault_of_an_old_smmu_tells_reads_from_writes() {
+    // FSYNR0.WNR is bit 4.
+    let fault = |syndrome| v2::Fault { status: 2, syndrome, stream: 0 };
+    assert_eq!((fault(0x11).is_write(), fault(0x7_0001).is_write()), (true, false));
+}
+
+#[test]
+fn an_entry_of_arm_whose_access_flag_is_clear_lets_nothing_through() {
+    let format = ArmStage2::new(39, 40, true).unwrap();
+    let leaf = Leaf { target: 0x8020_0000, shift: 21, access: Access::BOTH };
+    let entry = format.leaf(2, leaf);
+    assert_eq!(format.decode(2, entry), Entry::Leaf(leaf));
+    assert_eq!(format.decode(2, entry & !(1 << 10)), Entry::Absent);
+    // The same entry is no page: pages have bit 1 set.
+    assert_eq!(format.decode(1, entry), Entry::Malformed);
 }

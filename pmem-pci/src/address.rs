@@ -100,6 +100,12 @@ mod tests {
     use std::string::ToString;
 
     #[test]
+    fn a_bad_address_is_told_what_is_expected() {
+        let error = "00:1f".parse::<Address>().unwrap_err();
+        assert!(error.to_string().contains("SSSS:BB:DD.F"), "{error}");
+    }
+
+    #[test]
     fn addresses_are_read_back() {
         for text in ["0000:3b:00.0", "10000:04:1f.7"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
