@@ -573,3 +573,16 @@ fn what_no_register_can_be_does_not_stop_a_reader() {
     let output = pmem(&["pci", "tree", path.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+#[test]
+fn words_for_nothing_are_words() {
+    let machine = pmem_tests::here().join("machines/qemu-pcie-switches.tar.gz");
+    let said = |args: &[&str]| {
+        let output = pmem(&[&["pci", args[0], "--root", machine.to_str().unwrap()], &args[1..]].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let nothing = said(&["predict", "--kernel", "6.12", "--do", "rescan"]);
+    assert!(nothing.starts_with("Linux 6.12 on rescan\n  nothing changes\n"), "{nothing}");
+    let large = said(&["plan", "--add", "mem64p:128G", "--at", "0000:06:01.0"]);
+    assert!(large.contains("no aligned range of 128 GiB lies in"), "{large}");
+}

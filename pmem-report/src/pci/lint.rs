@@ -127,6 +127,9 @@ pub(super) fn one(names: &Names<'_>, violation: &Violation) -> PciViolation {
     let (side, other) = (show(names, &violation.side), violation.other.map(|other| show(names, &other)));
     let says = match &other {
         Some(other) => format!("{} {} {}", words(&side), violation.fault, words(other)),
+        None if violation.fault == ViolationKind::Unreachable => {
+            format!("{} is not forwarded by the host bridge", words(&side))
+        }
         None => format!("{} {}", words(&side), violation.fault),
     };
     PciViolation { fault: fault.to_owned(), side, other, says }

@@ -459,8 +459,11 @@ fn one_reason(names: &Names<'_>, reason: &Reason) -> Obstacle {
     let free = slots.iter().filter(|slot| slot.blockers.is_empty()).count();
     let (size, all) = (size(reason.size), slots.len());
     let says = match reason.ground {
+        Ground::TooFewPlaces if all == 0 => {
+            format!("no aligned range of {size} lies in what the host bridge and the windows forward")
+        }
         Ground::TooFewPlaces => format!(
-            "{} resources need {size} or more; of {all} aligned ranges{} {free} are free",
+            "aligned ranges of {size}: {} needed; of {all}{}, {free} are free",
             needs.len(),
             if reason.more { " (the first that are listed)" } else { "" }
         ),

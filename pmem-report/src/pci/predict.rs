@@ -69,6 +69,18 @@ pub struct Predicted {
     pub differs: Vec<WindowChange>,
 }
 
+impl Predicted {
+    /// Whether the event changes nothing, and leaves nothing without an address.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let Self { does: _, placements, windows, fails, hurts, differs } = self;
+        placements.is_empty()
+            && windows.is_empty()
+            && fails.is_empty()
+            && hurts.is_empty()
+            && differs.is_empty()
+    }
+}
+
 /// The outcome of a series of events.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -133,6 +133,9 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
     for event in &report.events {
         let heading = format!("Linux {} on {}", report.kernel, event.does);
         writeln!(out, "{}", styled(styles.heading, &heading))?;
+        if event.is_nothing() {
+            writeln!(out, "  nothing changes")?;
+        }
         for placement in &event.placements {
             writeln!(out, "  {}", placement.shown())?;
         }
@@ -183,8 +186,8 @@ pub fn pci_replay(report: &PciReplay, styles: &Styles, out: &mut dyn Write) -> i
         let Planned { verdict, quiesced, windows, .. } = &round.planned;
         let ours = match (verdict.as_str(), quiesced.as_slice()) {
             ("nothing-to-do", _) => String::new(),
-            ("fits" | "fits-with-quiesce", []) => format!("fits, {windows} windows"),
-            ("fits-with-quiesce", all) => format!("fits, {windows} windows, stops {}", all.join(", ")),
+            ("fits" | "fits-with-quiesce", []) => format!("fits, windows: {windows}"),
+            ("fits-with-quiesce", all) => format!("fits, windows: {windows}, stops {}", all.join(", ")),
             (other, _) => other.to_owned(),
         };
         let mut row = vec![round.does.clone(), ours];
