@@ -441,12 +441,13 @@ fn what_makes_no_sense_is_named() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
     let root = dir.path().to_str().unwrap();
     for (args, culprit) in [
-        (&["--add", "mem64p:3G", "--at", "0000:00:04.0"][..], "3G is no power of two"),
-        (&["--add", "mem128:1G", "--at", "0000:00:04.0"], "mem128 is none of"),
-        (&["--add", "5=mem64:1G", "--at", "0000:00:04.0"], "BARs 0 to 5"),
-        (&["--add", "mem64p:1G,1=mem32:1M", "--at", "0000:00:04.0"], "is there already"),
+        (&["--add", "mem64p:3G", "--at", "0000:06:01.0"][..], "3G is no power of two"),
+        (&["--add", "mem128:1G", "--at", "0000:06:01.0"], "mem128 is none of"),
+        (&["--add", "5=mem64:1G", "--at", "0000:06:01.0"], "BARs 0 to 5"),
+        (&["--add", "mem64p:1G,1=mem32:1M", "--at", "0000:06:01.0"], "is there already"),
         (&["--add", "mem64p:1G", "--at", "0000:77:01.0"], "no function 0000:77:01.0"),
         (&["--add", "mem64p:1G", "--at", "0000:00:00.0"], "is no bridge"),
+        (&["--add", "mem64p:1G", "--at", "0000:00:04.0"], "0000:01:00.0 is in the slot of 0000:00:04.0"),
         (&["--add", "mem64p:1G", "--at", "nonsense"], "nonsense"),
         (&["--resize", "0000:00:04.0:bar9=1G"], "bar9=1G"),
         (&["--vfs", "0000:00:04.0=0"], "=0"),

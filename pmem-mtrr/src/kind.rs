@@ -296,9 +296,8 @@ mod tests {
     #[test]
     fn pat_types_have_the_numbers_of_the_manual() {
         use PatType::{Uc, UcMinus, Wb, Wc, Wp, Wt};
-        let all: Vec<_> = (0..=8).map(PatType::from_bits).collect();
         let some = [Some(Uc), Some(Wc), None, None, Some(Wt), Some(Wp), Some(Wb), Some(UcMinus), None];
-        assert_eq!(all, some);
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, 7, 8].map(PatType::from_bits), some);
     }
 
     #[test]

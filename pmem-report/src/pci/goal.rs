@@ -184,7 +184,13 @@ fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
     };
     // Absent cards do not occupy a device number: one may be gone again when the next arrives.
     let on_bus = goal.tree.on_bus(root, Some(port)).filter(|(_, f)| !f.absent);
-    let taken: Vec<u8> = on_bus.map(|(_, f)| f.address.device).collect();
+    let on_bus: Vec<&Function> = on_bus.map(|(_, function)| function).collect();
+    // A slot of PCI Express has only device 0 (PCI Express Base 6.0, 7.3.1).
+    if let Some(card) = on_bus.first().filter(|_| bridge.hot_plug) {
+        let card = card.address;
+        return usage(format!("{card} is in the slot of {at}: it has to be unplugged first"));
+    }
+    let taken: Vec<u8> = on_bus.iter().map(|function| function.address.device).collect();
     let Some(device) = (0..32).find(|device| !taken.contains(device)) else {
         return usage(format!("the bus below {at} is full: it has 32 devices"));
     };
