@@ -80,3 +80,62 @@ impl Cdat {
         Some((out, table.faults))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table with these structures, its length and checksum right.
+    fn table(structures: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = vec![0u8; 16];
+        bytes[4] = 1;
+        structures.iter().for_each(|part| bytes.extend_from_slice(part));
+        let length = u32::try_from(bytes.len()).unwrap();
+        bytes[..4].copy_from_slice(&length.to_le_bytes());
+        bytes[5] = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+        bytes
+    }
+
+    /// A device scoped memory affinity structure.
+    fn memory(handle: u8, flags: u8, base: u64, length: u64) -> Vec<u8> {
+        [&[0, 0, 24, 0, handle, flags, 0, 0][..], &base.to_le_bytes(), &length.to_le_bytes()].concat()
+    }
+
+    /// A device scoped latency and bandwidth information structure.
+    fn speed(handle: u8, flags: u8, kind: u8, unit: u64, entry: u16) -> Vec<u8> {
+        let begin = [1, 0, 24, 0, handle, flags, kind, 0];
+        [&begin[..], &unit.to_le_bytes(), &entry.to_le_bytes(), &[0; 6]].concat()
+    }
+
+    #[test]
+    fn parts_of_memory_have_their_own_speeds() {
+        let bytes = table(&[
+            &memory(1, 0, 0, 1 << 30),
+            &memory(2, 4, 1 << 30, 2 << 30),
+            &speed(2, 0, 1, 1000, 150),
+            &speed(2, 0, 4, 1, 0xffff),
+            // About a cache, and about a handle that nothing has.
+            &speed(1, 1, 1, 1000, 7),
+            &speed(9, 0, 1, 1000, 8),
+        ]);
+        let (cdat, faults) = Cdat::decode(&bytes).unwrap();
+        assert_eq!(faults, []);
+        let areas: Vec<_> =
+            cdat.areas.iter().map(|area| (area.handle, area.base, area.length, area.is_persistent)).collect();
+        assert_eq!(areas, [(1, 0, 1 << 30, false), (2, 1 << 30, 2 << 30, true)]);
+        let known = |n: usize| cdat.areas[n].values.iter().flatten().copied().collect::<Vec<_>>();
+        let quantity = Quantity::of(1).unwrap();
+        assert_eq!((known(0), known(1)), (vec![], vec![AreaValue { quantity, value: 150_000 }]));
+    }
+
+    #[test]
+    fn what_is_broken_is_told_with_its_offset() {
+        let whole = table(&[&memory(1, 0, 0, 1 << 30)]);
+        let mut wrong = whole.clone();
+        wrong[20] ^= 1;
+        let fault = |bytes: &[u8]| Cdat::decode(bytes).map(|(_, faults)| faults[0].to_string());
+        assert!(fault(&wrong).unwrap().contains("checksum"));
+        assert!(fault(&whole[..30]).unwrap().contains("truncated"));
+        assert_eq!(fault(&whole[..3]), None);
+    }
+}
