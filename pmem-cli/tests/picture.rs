@@ -122,6 +122,12 @@ fn each_report_that_has_addresses_has_a_picture() {
     let log = "pci_bus 0000:00: root bus resource [mem 0x600000000-0x603ffffff] (bus address [0xf8000000-0xfbffffff])\n";
     std::fs::write(&shifted, log).unwrap();
     let shifted = shifted.to_str().unwrap();
+    let registers = pmem_tests::here().join("../docs/samples/g33.txt");
+    let registers = registers.to_str().unwrap();
+    let units = folder.path().join("units");
+    let log = "DMAR: DRHD base: 0x000000fed90000 flags: 0x0\nDMAR: RMRR base: 0x0000007b800000 end: 0x0000007fffffff\n";
+    std::fs::write(&units, log).unwrap();
+    let units = units.to_str().unwrap();
     // A port with nothing behind it takes a card.
     let is_empty = |found: &&serde_json::Value| {
         let below = found["below"].as_str().map(|bus| format!("pci {bus}"));
@@ -139,6 +145,12 @@ fn each_report_that_has_addresses_has_a_picture() {
         (&["resolve", "0x100000", "0xfee00000", source], "node0 RAM"),
         (&["ram", "show", source], "segments"),
         (&["pci", "tree", source], "0000:00"),
+        (&["mtrr", "show", registers], "effective"),
+        (
+            &["mtrr", "plan", registers, "--want", "0xd0000000..0xe0000000=WC", "--unmapped", "windows"],
+            "wanted",
+        ),
+        (&["iommu", "show", units], "units"),
         (&["pci", "plan", source, "--add", "mem64p:256M,mem32:1M", "--at", port], "placed"),
     ];
     for (words, column) in asked {
