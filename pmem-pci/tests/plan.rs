@@ -313,6 +313,18 @@ fn on_the_way(old: &Tree, new: &Tree) -> Result<(), TestCaseError> {
     let Ok(stopped) = bystanders(&old, &new) else {
         return Err(TestCaseError::fail("there is no way"));
     };
+    // Only functions behind a bridge whose window changes are stopped for it.
+    let changes = |(a, b): (&Function, &Function)| match (&a.bridge, &b.bridge) {
+        (Some(a), Some(b)) => a.windows != b.windows,
+        _ => false,
+    };
+    for index in &stopped {
+        let function = &old.functions[*index];
+        let above = (0..old.functions.len()).filter(|bridge| old.is_below(*index, *bridge));
+        let mut above = above.map(|bridge| (&old.functions[bridge], &new.functions[bridge]));
+        prop_assert!(function.bridge.is_none() && !function.resources.is_empty(), "{}", function.address);
+        prop_assert!(above.any(changes), "{} is behind no window that changes", function.address);
+    }
     let steps = steps(&old, &new, &stopped).unwrap_or_default();
     let mut wire = Wire::new(&old);
     for step in &steps {
