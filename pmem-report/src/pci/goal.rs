@@ -185,8 +185,10 @@ fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
     // Absent cards do not occupy a device number: one may be gone again when the next arrives.
     let on_bus = goal.tree.on_bus(root, Some(port)).filter(|(_, f)| !f.absent);
     let on_bus: Vec<&Function> = on_bus.map(|(_, function)| function).collect();
-    // A slot of PCI Express has only device 0 (PCI Express Base 6.0, 7.3.1).
-    if let Some(card) = on_bus.first().filter(|_| bridge.hot_plug) {
+    // A slot of PCI Express has only device 0 (PCI Express Base 6.0, 7.3.1). Cards with other numbers show a bus of
+    // conventional PCI, where firmware plugs.
+    let is_one_slot = bridge.hot_plug && on_bus.iter().all(|function| function.address.device == 0);
+    if let Some(card) = on_bus.first().filter(|_| is_one_slot) {
         let card = card.address;
         return usage(format!("{card} is in the slot of {at}: it has to be unplugged first"));
     }
