@@ -91,9 +91,8 @@ fn write_all(tree: &Tree, file: impl Write) -> std::io::Result<Gathered> {
 
 /// Whether the kernel hid every address of a listing, as it does from users other than root.
 fn hides_addresses(listing: &[u8]) -> bool {
-    let range = |line: &[u8]| line.split(|byte| *byte == b':').next().map(<[u8]>::to_vec).unwrap_or_default();
-    let mut ranges =
-        listing.split(|byte| *byte == b'\n').map(range).filter(|range| !range.is_empty()).peekable();
+    let lines = listing.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut ranges = lines.filter_map(|line| line.split(|byte| *byte == b':').next()).peekable();
     ranges.peek().is_some() && ranges.all(|range| range.iter().all(|byte| b" 0-".contains(byte)))
 }
 

@@ -159,7 +159,7 @@ fn next_flip(variable: Variable, addr: u64, width: Width) -> Option<u64> {
     // It does not match: find the lowest address above that does. `top` is the highest bit that differs. If the base
     // has a 1 there, set the bit. If it has a 0 there, only a carry past it helps: set the lowest bit above that is 0
     // and not compared. Below the bit that was set, copy the base, with 0 where nothing is compared: no less matches.
-    let top = 1u64 << differ.ilog2();
+    let top = 1u64 << (63 - differ.leading_zeros());
     let (raised, below) = if variable.base & top != 0 {
         (addr & !(top | (top - 1)), top | (top - 1))
     } else {

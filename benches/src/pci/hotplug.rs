@@ -61,7 +61,7 @@ fn trace(rng: &mut Rng) -> (Tree, Vec<Happens>) {
         } else {
             held.push(port);
             // Sizes as cards have them: up to half of the aperture.
-            let most = (span.len() / 2).ilog2() - 20;
+            let most = 63 - (span.len() / 2).leading_zeros() - 20;
             out.push(Happens { port, size: Some(MIB << rng.below(u64::from(most) + 1)) });
         }
     }

@@ -61,7 +61,7 @@ fn cut(rng: &mut Rng, tree: &mut Tree, parent: Option<Index>, span: BusRange, de
             // Aligned powers of two, as large as the piece allows.
             let mut at = piece.first;
             while at <= piece.last {
-                let most = 1 << (piece.last - at + 1).ilog2();
+                let most = 1 << (63 - (piece.last - at + 1).leading_zeros());
                 let size = most.min(1 << at.trailing_zeros());
                 let function = add(tree, parent);
                 if let Some(function) = tree.functions.get_mut(function) {

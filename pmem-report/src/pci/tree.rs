@@ -187,7 +187,7 @@ fn gaps(tree: &Tree, root: usize, bridge: Option<usize>, space: Space, span: Bus
 
 /// Returns the largest naturally aligned block inside a gap.
 fn block(gap: BusRange) -> Option<BusRange> {
-    let mut size = 1u64 << gap.len().ilog2();
+    let mut size = 1u64 << (63 - gap.len().leading_zeros());
     // Try powers of two downward: the first that fits at a multiple of itself is the largest.
     while size > 0 {
         let first = gap.first.checked_add(size - 1)? & !(size - 1);

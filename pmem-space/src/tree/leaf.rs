@@ -374,7 +374,7 @@ pub(crate) fn order_of(gap: AddrRange) -> u8 {
         _ => {
             // Of all addresses from `start` to `end`, `middle` is the one multiple of the highest power of two, 2^top.
             // Neither side of it is longer than 2^top, so the largest block ends at `middle` or begins there.
-            let top = ((start - 1) ^ end).ilog2();
+            let top = 63 - ((start - 1) ^ end).leading_zeros();
             let middle = (end >> top) << top;
             (middle - start).max(end - middle)
         }

@@ -246,14 +246,14 @@ impl Leaf {
     pub(super) fn last_used(&self, from: u32) -> Option<u32> {
         let here = !self.words[from as usize >> 6 & 63] & bits(0, (from & 63) + 1);
         if here != 0 {
-            return Some(from & !63 | here.ilog2());
+            return Some(from & !63 | (63 - here.leading_zeros()));
         }
         let below = !self.full & bits(0, from >> 6);
         if below == 0 {
             return None;
         }
-        let w = below.ilog2();
-        Some(w << 6 | (!self.words[w as usize & 63]).ilog2())
+        let w = 63 - below.leading_zeros();
+        Some(w << 6 | (63 - (!self.words[w as usize & 63]).leading_zeros()))
     }
 
     /// Returns the order plus one of the largest naturally aligned free block; 0 if there is none.

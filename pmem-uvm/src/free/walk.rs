@@ -227,7 +227,7 @@ impl FreeMap {
         if others == 0 {
             return None;
         }
-        in_child(others.ilog2(), u64::MAX)
+        in_child(63 - others.leading_zeros(), u64::MAX)
     }
 
     /// Returns the first page at or after `frame` that is free (or is not); a number past all pages if there is none.
