@@ -519,3 +519,47 @@ fn chunks_are_counted_from_where_a_share_begins() {
         );
     }
 }
+
+/// The limit on loops counts how often a path passes the same arena, not how long it is.
+#[test]
+fn a_long_path_is_no_loop() {
+    let mut m = Manager::new();
+    let all: Vec<ArenaId> =
+        (0..300).map(|i| m.create_arena(format!("{i}"), ArenaType::VIEW).unwrap()).collect();
+    let ram = m.create_arena("ram", ArenaType::RAM).unwrap();
+    m.prime(ram, r(0, 0x1000), Attrs::ram()).unwrap();
+    for (upper, lower) in all.iter().zip(all.iter().skip(1).chain([&ram])) {
+        m.connect(*upper, *lower, Mapping::Identity, ONE).unwrap();
+    }
+    let place = m.state().resolve(all[0], 0x10);
+    assert_eq!(place.accepted().map(|place| (place.arena, place.addr)), Some((ram, 0x10)));
+}
+
+#[test]
+fn the_hole_in_a_range_is_named_with_both_ends() {
+    let mut m = Manager::new();
+    let [ram] = arenas(&mut m);
+    m.prime(ram, r(0, 0x2000), Attrs::ram()).unwrap();
+    m.prime(ram, r(0x5000, 0x8000), Attrs::ram()).unwrap();
+    let refused = m.alloc(ram, &Request::exactly(r(0x1000, 0x6000)));
+    assert!(
+        matches!(refused, Err(Error::Occupied { by: Holder::Unprimed(hole), .. }) if hole == r(0x2000, 0x5000)),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn an_entry_keeps_its_address_when_what_it_leads_to_grows() {
+    let mut m = Manager::new();
+    let [dev, ram] = arenas(&mut m);
+    m.prime(ram, r(0, 0x8000), Attrs::ram()).unwrap();
+    m.connect(dev, ram, Mapping::Table(Table::new(r(0, 0x8000), 0x1000).unwrap()), ONE).unwrap();
+    let region = m.alloc(ram, &Request::exactly(r(0x4000, 0x5000))).unwrap();
+    let first = m.map(dev, region).unwrap();
+    let second = m.alloc(ram, &Request::new(0x1000)).unwrap();
+    let seen = m.map(dev, second).unwrap();
+    assert_eq!((m.range(first), m.range(seen)), (Ok(r(0, 0x1000)), Ok(r(0x1000, 0x2000))));
+    m.unmap(first).unwrap();
+    m.resize(second, 0x2000).unwrap();
+    assert_eq!(m.range(seen), Ok(r(0x1000, 0x3000)), "not moved to the first free pages");
+}

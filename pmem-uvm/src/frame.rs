@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_printed_as_messages_name_them() {
+        let range = FrameRange::new(0x10, 0x20).unwrap();
+        assert_eq!(
+            (alloc::format!("{range}"), alloc::format!("{range:?}")),
+            ("0x10..0x30".into(), "0x10..0x30".into())
+        );
+    }
+
+    #[test]
     fn only_whole_frames_are_inside() {
         assert_eq!(FrameRange::inside(bytes(1, 0x2fff), 12), FrameRange::between(1, 3));
         assert_eq!(FrameRange::inside(bytes(1, 0x1ffe), 12), None);

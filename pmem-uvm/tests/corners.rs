@@ -70,6 +70,19 @@ fn a_zeroed_page_is_found_wherever_it_is() {
 }
 
 #[test]
+fn hits_and_misses_of_a_colour_are_counted() {
+    let mut uvm = Uvm::new(Settings::default().colours(4).unwrap());
+    uvm.plug(&Plug::new(range(0, 8))).unwrap();
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        assert!(uvm.pagealloc(&PageRequest::new().colour(1)).is_ok());
+        let now = uvm.uvmexp();
+        counts.push((now.colorhit, now.colormiss));
+    }
+    assert_eq!(counts, [(1, 0), (2, 0), (2, 1)], "two of eight pages have the colour");
+}
+
+#[test]
 fn lists_keep_to_the_lowest_free_lists() {
     let mut uvm = uvm(200);
     for frame in (0..200).step_by(2) {
