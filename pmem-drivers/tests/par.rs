@@ -229,6 +229,25 @@ fn numbers_are_told_where_there_are_not_so_many() {
 }
 
 #[test]
+fn a_register_that_nothing_needs_is_cleared() {
+    let device = |parts: &[u32]| {
+        let mut map = Map::new(16 * MIB);
+        for start in parts {
+            let rom = Value::memory(Target::BootCs, Attributes::empty());
+            map.set(*start, start + 0xffff, rom).unwrap();
+        }
+        map
+    };
+    let mut bits = plan(&device(&[0x10_0000, 0x30_0000, 0x50_0000])).unwrap().bits();
+    for (parts, used) in [(&[0x10_0000, 0x50_0000][..], 2), (&[0x50_0000], 1), (&[], 0)] {
+        for step in change(&bits, &device(parts)).unwrap() {
+            bits[step.number] = step.bits;
+        }
+        assert_eq!(bits.iter().filter(|bits| **bits != 0).count(), used, "{parts:x?}");
+    }
+}
+
+#[test]
 fn ports_have_registers_of_their_own() {
     let mut map = Map::new(16 * MIB);
     let value = |select| Value::memory(Target::GpIo(select), Attributes::empty());
