@@ -112,7 +112,7 @@ fn hwlocs_xml_says_the_same_machine() {
         if was["nodes"].as_array().unwrap().len() > 1 {
             assert_eq!(was["distances"], is["distances"], "{name}");
         }
-        for key in ["id", "cpus", "bytes"] {
+        for key in ["id", "cpus", "managed_bytes"] {
             let of = |report: &serde_json::Value| -> Vec<serde_json::Value> {
                 report["nodes"].as_array().unwrap().iter().map(|node| node[key].clone()).collect()
             };

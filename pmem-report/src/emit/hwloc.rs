@@ -103,7 +103,7 @@ impl Writer {
                 "type=\"NUMANode\"{subtype} os_index=\"{}\" {} local_memory=\"{}\"",
                 node.id,
                 sets(cpus, &mask([node.id])),
-                node.bytes.unwrap_or(0)
+                node.managed_bytes.or(node.bytes).unwrap_or(0)
             ),
         );
     }

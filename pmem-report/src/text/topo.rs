@@ -101,7 +101,7 @@ fn space_row(space: &AddressSpace, detail: Detail) -> Vec<String> {
 fn alike(a: &NodeSummary, b: &NodeSummary) -> bool {
     let speeds = |node: &NodeSummary| node.access.iter().map(|access| access.speed).collect::<Vec<_>>();
     let many = |node: &NodeSummary| node.cpus.as_ref().map(Vec::len);
-    // Compare the sizes as printed: the kernel reserves slightly different amounts on each node.
+    // Compare the sizes as printed: firmware reserves slightly different amounts on each node.
     let words = |node: &NodeSummary| node.bytes.map(size);
     (a.kind.as_ref(), words(a), a.tier, &a.memory_side_caches)
         == (b.kind.as_ref(), words(b), b.tier, &b.memory_side_caches)
@@ -150,16 +150,12 @@ fn node_row(group: &[&NodeSummary]) -> Vec<String> {
         _ if group.len() > 1 => "see --all".to_owned(),
         _ => brief(&node.at),
     };
-    // Prefer the size of its address ranges. The kernel's figure lacks what was reserved at boot.
-    let known = (!node.at.is_empty())
-        .then(|| node.at.iter().fold(0u64, |sum, range| sum.saturating_add(range.len())));
-    let memory = known.or(node.bytes);
     let caches: Vec<String> = node.memory_side_caches.iter().map(|bytes| size(*bytes)).collect();
     vec![
         pmem_import::show_list(&ids),
         kind,
         cpus,
-        format!("{}{each}", memory.map_or("unknown".to_owned(), size)),
+        format!("{}{each}", node.bytes.map_or("unknown".to_owned(), size)),
         speed.read_bandwidth_mib_s.map_or(String::new(), bandwidth),
         speed.read_latency_ns.map_or(String::new(), |ns| format!("{ns} ns")),
         caches.join(" + "),

@@ -176,8 +176,12 @@ pub struct NodeSummary {
     pub kind_inferred: bool,
     /// The numbers of its CPUs; null if no source says.
     pub cpus: Option<Vec<u32>>,
-    /// The size of its memory in bytes; null if no source says.
+    /// The size of its memory in bytes: of its address ranges or, if no source gives them, as the kernel counts. Null if
+    /// no source says.
     pub bytes: Option<u64>,
+    /// The bytes that the kernel's page allocator manages, `MemTotal` in `nodeN/meminfo`: less than all, for it lacks
+    /// what was reserved at boot. Null if no source says.
+    pub managed_bytes: Option<u64>,
     /// The arena that its CPUs see; null if nothing sees memory from this node.
     pub view: Option<String>,
     /// The arena of its memory; null if it has none.
@@ -486,15 +490,18 @@ fn node_of(machine: &Machine, node: &NumaNode) -> NodeSummary {
             speed: access.performance.into(),
         })
     });
+    let at = arenas.ram.map_or(Vec::new(), |ram| own(machine.state(), ram));
+    let placed = at.iter().fold(0u64, |sum, range| sum.saturating_add(range.len()));
     NodeSummary {
         id: node.id,
         kind: kind.map(|kind| kind.kind.name().to_owned()),
         kind_inferred: kind.is_some_and(|kind| kind.inferred),
         cpus: node.cpus.clone(),
-        bytes: node.bytes,
+        bytes: if at.is_empty() { node.bytes } else { Some(placed) },
+        managed_bytes: node.bytes,
         view: arenas.view.map(|arena| machine.arena_name(arena)),
         ram: arenas.ram.map(|arena| machine.arena_name(arena)),
-        at: arenas.ram.map_or(Vec::new(), |ram| own(machine.state(), ram)),
+        at,
         access: access.collect(),
         memory_side_caches: node.caches.clone(),
         tier: node.tier.or_else(|| machine.tiers.get(&node.id).copied()),

@@ -21,14 +21,8 @@ impl<'t> Nodes<'t> {
     pub(super) fn of(topo: &'t Topo, machine: &Machine) -> Result<Self, EmitError> {
         let mut all = Vec::new();
         for node in &topo.nodes {
-            let placed = node.at.iter().map(|range| range.len()).fold(0u64, u64::saturating_add);
-            // Linux's figure lacks what the kernel reserved at boot. Rounding up to whole MiB restores the installed
-            // size.
-            let bytes = match (placed, node.bytes) {
-                (0, None) => return Err(EmitError::NoSize(node.id)),
-                (0, Some(bytes)) | (bytes, _) => whole(bytes),
-            };
-            all.push((node, bytes));
+            // The ranges lack what firmware reserves at boot. Rounding up to whole MiB restores the installed size.
+            all.push((node, whole(node.bytes.ok_or(EmitError::NoSize(node.id))?)));
         }
         // Persistent and special-purpose memory does not count as RAM.
         let kinds = kinds(machine);
