@@ -164,7 +164,15 @@ fn the_kernel_s_files_tell_the_device() {
         fs::remove_file(root.join(link)).unwrap();
         symlink(target, root.join(link)).unwrap();
     }
+    fs::write(cxl.join("endpoint3/CDAT"), cdat()).unwrap();
     check(&root, &["."]);
+    assert_eq!(own_memory(&root, "."), own_memory_of_mem1());
+    let text =
+        Command::new(env!("CARGO_BIN_EXE_pmem")).args(["topo", "."]).current_dir(&root).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    let row = text.lines().find(|line| line.contains("persistent")).unwrap();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(words, ["mem1", "0x100000000..0x180000000", "2", "GiB", "persistent", "300", "ns"]);
     // Gathered and read again, it says the same.
     let out = root.join("capture.tar");
     let done = Command::new(env!("CARGO_BIN_EXE_pmem"))
@@ -174,6 +182,52 @@ fn the_kernel_s_files_tell_the_device() {
         .unwrap();
     assert!(done.success() && out.exists());
     check(&root, &["capture.tar"]);
+    assert_eq!(own_memory(&root, "capture.tar"), own_memory_of_mem1());
+}
+
+/// A device's own table: 6 GiB, of which the last 2 keep their content, and read latencies of 120 ns and 300 ns.
+fn cdat() -> Vec<u8> {
+    let mut bytes = vec![0; 16];
+    bytes[4] = 1;
+    for (handle, flags, base, length) in [(0, 0, 0, 4 * GIB), (1, 4, 4 * GIB, 2 * GIB)] {
+        bytes.extend([0, 0, 24, 0, handle, flags, 0, 0]);
+        bytes.extend([base, length].into_iter().flat_map(u64::to_le_bytes));
+    }
+    // Structures of type 1: kinds 1 (read latency, here in units of 10 ns) and 3 (bandwidth, here of 1000 MB/s).
+    for (handle, kind, unit, entry) in [(0, 1, 10_000_u64, 12_u16), (1, 1, 10_000, 30), (0, 3, 1000, 32)] {
+        bytes.extend([1, 0, 24, 0, handle, 0, kind, 0]);
+        bytes.extend(unit.to_le_bytes());
+        bytes.extend(entry.to_le_bytes());
+        bytes.extend([0; 6]);
+    }
+    let length = u32::try_from(bytes.len()).unwrap();
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    bytes[5] = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    bytes
+}
+
+fn own_memory(root: &Path, machine: &str) -> Value {
+    let mut pmem = Command::new(env!("CARGO_BIN_EXE_pmem"));
+    let out = pmem.args(["topo", "--json", machine]).current_dir(root).output().unwrap();
+    let mut topo: Value = serde_json::from_slice(&out.stdout).unwrap();
+    topo["cxl_memory"].take()
+}
+
+fn own_memory_of_mem1() -> Value {
+    let part = |start: u64, end: u64, is_persistent: bool, latency: u32, bandwidth: Option<u32>| {
+        json!({
+            "device": "mem1",
+            "start": format!("{start:#x}"),
+            "end": format!("{end:#x}"),
+            "persistent": is_persistent,
+            "read_latency_ns": latency,
+            "write_latency_ns": null,
+            "read_bandwidth_mib_s": bandwidth,
+            "write_bandwidth_mib_s": bandwidth,
+        })
+    };
+    let parts = [part(0, 4 * GIB, false, 120, Some(32_000)), part(4 * GIB, 6 * GIB, true, 300, None)];
+    parts.into_iter().collect()
 }
 
 #[test]

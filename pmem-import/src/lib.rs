@@ -49,7 +49,7 @@ pub use net::read_net;
 pub use number::{parse_addr, parse_range, parse_size, show_list};
 pub use pmem_pci::Address;
 pub use read::PciIds;
-pub use settle::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
+pub use settle::{CxlMemory, CxlPart, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
 pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, PciTree, WellKnown};
 pub use text::{decode, is_wide};
 

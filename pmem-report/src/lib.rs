@@ -47,8 +47,8 @@ pub use resolve::{CxlAnswer, HopTaken, Resolve, Resolved, Seen, Space, unplaced}
 pub use schema::schemas;
 pub use sources::{NotUnderstood, Read, Sources, Warning};
 pub use topo::{
-    Access, AddressSpace, ArenaSummary, Bar, BusSummary, CxlShare, FunctionSummary, Interconnect,
-    NodeSummary, RegionSummary, Topo, Way,
+    Access, AddressSpace, ArenaSummary, Bar, BusSummary, CxlMemoryPart, CxlShare, FunctionSummary,
+    Interconnect, NodeSummary, RegionSummary, Topo, Way,
 };
 pub use units::{Addr, End, Extent, bandwidth, size};
 pub use view::{View, ViewLine};

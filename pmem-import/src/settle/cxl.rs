@@ -1,8 +1,9 @@
 //! Decodes CXL addresses: which device holds a host physical address, and at which of its own addresses.
 
-use crate::acpi::{Cfmws, Cxims};
-use crate::facts::{Cxl, CxlRegionRecord, Facts, SourceLine, Sourced};
-use pmem_core::{AddrRange, Interleave};
+use super::tables::{performance, quantities};
+use crate::acpi::{Cdat, Cfmws, Cxims};
+use crate::facts::{Cxl, CxlRegionRecord, Decoder, Facts, SourceLine, Sourced};
+use pmem_core::{AddrRange, Interleave, Performance};
 use pmem_pci::Address;
 
 /// CXL memory, as far as sources describe its interleaving.
@@ -12,6 +13,23 @@ pub struct CxlMemory {
     pub regions: Vec<CxlRegion>,
     /// Windows, and the host bridges that they lead to.
     pub windows: Vec<CxlWindow>,
+    /// Parts of devices' own memory, as the devices describe them.
+    pub parts: Vec<CxlPart>,
+}
+
+/// A part of a device's own memory, as the device describes it (CDAT 1.03).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CxlPart {
+    /// The memory device: `mem0`; the endpoint's name if no source says which device is behind it.
+    pub device: String,
+    /// Where the device's table was read.
+    pub at: SourceLine,
+    /// Its device physical addresses.
+    pub own: AddrRange,
+    /// Whether it keeps its content without power.
+    pub is_persistent: bool,
+    /// Latency and bandwidth from the device's port on: the way there comes on top.
+    pub performance: Performance,
 }
 
 /// A region: addresses that CXL devices interleave.
@@ -215,7 +233,27 @@ pub(super) fn settle(facts: &Facts) -> CxlMemory {
         })
         .collect();
     let regions = cxl.regions.iter().filter_map(|said| region(cxl, &windows, said)).collect();
-    CxlMemory { regions, windows }
+    CxlMemory { regions, windows, parts: parts(facts) }
+}
+
+fn parts(facts: &Facts) -> Vec<CxlPart> {
+    let part = |(endpoint, said): &(String, Sourced<Cdat>)| -> Vec<CxlPart> {
+        let own = |decoder: &&Sourced<Decoder>| decoder.value.port == *endpoint;
+        let device = facts.cxl.decoders.iter().filter(own).find_map(|said| said.value.device.clone());
+        let device = device.unwrap_or_else(|| endpoint.clone());
+        let areas = said.value.areas.iter().filter_map(|area| {
+            let value = |quantity| area.values.iter().flatten().find(|value| value.quantity == quantity);
+            Some(CxlPart {
+                device: device.clone(),
+                at: said.at.clone(),
+                own: AddrRange::sized(area.base, area.length).ok()?,
+                is_persistent: area.is_persistent,
+                performance: performance(&quantities(|quantity| value(quantity).map(|value| value.value))),
+            })
+        });
+        areas.collect()
+    };
+    facts.tables.devices.iter().flat_map(part).collect()
 }
 
 fn region(cxl: &Cxl, windows: &[CxlWindow], said: &Sourced<CxlRegionRecord>) -> Option<CxlRegion> {

@@ -35,7 +35,7 @@ mod tree;
 mod views;
 mod windows;
 
-pub use cxl::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
+pub use cxl::{CxlMemory, CxlPart, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
 pub use kinds::NodeKind;
 pub use known::{WellKnown, well_known};
 pub use memory::MemoryKind;

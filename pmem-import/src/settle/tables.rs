@@ -96,19 +96,10 @@ fn speeds(facts: &mut Facts, nodes: &BTreeMap<u32, u32>) {
 
 fn best(hmat: &Hmat, target: u32, nodes: &BTreeMap<u32, u32>) -> Option<Access> {
     let of = |initiator: u32| {
-        let value = |quantities: [Quantity; 2]| {
-            let own = |quantity: Quantity| {
-                let own = |locality: &&Locality| locality.level == 0 && locality.quantity == quantity;
-                hmat.localities.iter().filter(own).find_map(|locality| locality.get(initiator, target))
-            };
-            quantities.into_iter().find_map(own)
-        };
-        [
-            value([Quantity::ReadLatency, Quantity::AccessLatency]),
-            value([Quantity::WriteLatency, Quantity::AccessLatency]),
-            value([Quantity::ReadBandwidth, Quantity::AccessBandwidth]),
-            value([Quantity::WriteBandwidth, Quantity::AccessBandwidth]),
-        ]
+        quantities(|quantity| {
+            let own = |locality: &&Locality| locality.level == 0 && locality.quantity == quantity;
+            hmat.localities.iter().filter(own).find_map(|locality| locality.get(initiator, target))
+        })
     };
     let all: BTreeSet<u32> =
         hmat.localities.iter().flat_map(|locality| locality.initiators.iter().copied()).collect();
@@ -124,12 +115,27 @@ fn best(hmat: &Hmat, target: u32, nodes: &BTreeMap<u32, u32>) -> Option<Access> 
     let (_, values) = given.clone().min_by_key(|(_, values)| rank(values))?;
     let initiators = given.filter(|(_, other)| rank(other) == rank(values));
     let initiators = initiators.filter_map(|(domain, _)| nodes.get(domain).copied()).collect();
+    Some(Access { initiators, performance: performance(values) })
+}
+
+/// Returns read latency, write latency, read bandwidth and write bandwidth, each as the figure for reads and writes
+/// alike if there is none of its own.
+pub(super) fn quantities(value: impl Fn(Quantity) -> Option<u64>) -> [Option<u64>; 4] {
+    [
+        value(Quantity::ReadLatency).or_else(|| value(Quantity::AccessLatency)),
+        value(Quantity::WriteLatency).or_else(|| value(Quantity::AccessLatency)),
+        value(Quantity::ReadBandwidth).or_else(|| value(Quantity::AccessBandwidth)),
+        value(Quantity::WriteBandwidth).or_else(|| value(Quantity::AccessBandwidth)),
+    ]
+}
+
+/// Converts picoseconds and MB/s, in the order of [`quantities`].
+pub(super) fn performance(values: &[Option<u64>; 4]) -> Performance {
     let small = |n: usize, unit: u64| values[n].and_then(|value| u32::try_from(value / unit).ok());
-    let performance = Performance {
+    Performance {
         read_latency: small(0, 1000),
         write_latency: small(1, 1000),
         read_bandwidth: small(2, 1),
         write_bandwidth: small(3, 1),
-    };
-    Some(Access { initiators, performance })
+    }
 }

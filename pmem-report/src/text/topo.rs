@@ -1,7 +1,9 @@
 //! The machine at a glance as text.
 
 use super::style::{Styles, compact, lines, read, styled, table, warnings};
-use crate::topo::{AddressSpace, ArenaSummary, BusSummary, CxlShare, FunctionSummary, NodeSummary, Topo};
+use crate::topo::{
+    AddressSpace, ArenaSummary, BusSummary, CxlMemoryPart, CxlShare, FunctionSummary, NodeSummary, Topo,
+};
 use crate::units::{Extent, bandwidth, size};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -40,6 +42,12 @@ pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write)
         let rows: Vec<Vec<String>> = report.cxl.iter().map(share).collect();
         write!(out, "{}", lines(&compact(&["what", "at", "size", "interleave", "to"], &[2], &rows)))?;
     }
+    if !report.cxl_memory.is_empty() {
+        writeln!(out, "{}", styled(styles.heading, "CXL devices' own memory"))?;
+        let rows: Vec<Vec<String>> = report.cxl_memory.iter().map(part).collect();
+        let header = ["device", "device addresses", "size", "kind", "read", "latency"];
+        write!(out, "{}", lines(&compact(&header, &[2], &rows)))?;
+    }
     if !report.address_spaces.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "Address spaces"))?;
         let rows: Vec<Vec<String>> =
@@ -67,6 +75,17 @@ fn share(found: &CxlShare) -> Vec<String> {
     };
     let what = found.region.clone().unwrap_or_else(|| "window".to_owned());
     vec![what, found.range.to_string(), size(found.range.len()), ways, found.targets.join(", ")]
+}
+
+fn part(found: &CxlMemoryPart) -> Vec<String> {
+    vec![
+        found.device.clone(),
+        found.range.to_string(),
+        size(found.range.len()),
+        if found.persistent { "persistent" } else { "volatile" }.to_owned(),
+        found.speed.read_bandwidth_mib_s.map_or(String::new(), bandwidth),
+        found.speed.read_latency_ns.map_or(String::new(), |ns| format!("{ns} ns")),
+    ]
 }
 
 fn space_row(space: &AddressSpace, detail: Detail) -> Vec<String> {

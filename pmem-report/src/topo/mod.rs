@@ -3,7 +3,7 @@
 mod share;
 mod space;
 
-pub use share::CxlShare;
+pub use share::{CxlMemoryPart, CxlShare};
 pub use space::AddressSpace;
 
 use crate::attrs::{AttrWords, Speed, metric, state_word};
@@ -29,6 +29,8 @@ pub struct Topo {
     pub distances: DistanceTable,
     /// CXL windows and regions.
     pub cxl: Vec<CxlShare>,
+    /// Parts of CXL devices' own memory, as the devices describe them.
+    pub cxl_memory: Vec<CxlMemoryPart>,
     /// An emulator's address spaces. Those that see the same are combined.
     pub address_spaces: Vec<AddressSpace>,
     /// The PCI buses, in order of segment and number.
@@ -372,6 +374,7 @@ impl Topo {
                 matrix: distances.rows.values().cloned().collect(),
             },
             cxl: share::all(machine),
+            cxl_memory: share::parts(machine),
             address_spaces: space::all(machine),
             buses: buses(machine),
             functions: machine.functions.iter().map(|f| function(machine, f, ids)).collect(),

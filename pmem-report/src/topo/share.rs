@@ -1,7 +1,8 @@
-//! Ranges that CXL interleaves.
+//! Ranges that CXL interleaves, and the memory of CXL devices.
 
+use crate::attrs::Speed;
 use crate::units::Extent;
-use pmem_import::Machine;
+use pmem_import::{CxlPart, Machine};
 use serde::Serialize;
 
 /// A CXL window or region with its interleave.
@@ -43,4 +44,30 @@ pub(super) fn all(machine: &Machine) -> Vec<CxlShare> {
             .collect(),
     });
     windows.chain(regions).collect()
+}
+
+/// A part of a CXL device's own memory, as the device describes it (CDAT).
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CxlMemoryPart {
+    /// The memory device, such as `mem0`; the endpoint's name if no source says which device is behind it.
+    pub device: String,
+    /// The range, in the device's own addresses.
+    #[serde(flatten)]
+    pub range: Extent,
+    /// Whether it keeps its content without power.
+    pub persistent: bool,
+    /// Latency and bandwidth from the device's port on: the way there comes on top.
+    #[serde(flatten)]
+    pub speed: Speed,
+}
+
+pub(super) fn parts(machine: &Machine) -> Vec<CxlMemoryPart> {
+    let part = |part: &CxlPart| CxlMemoryPart {
+        device: part.device.clone(),
+        range: part.own.into(),
+        persistent: part.is_persistent,
+        speed: part.performance.into(),
+    };
+    machine.cxl.parts.iter().map(part).collect()
 }
