@@ -15,6 +15,7 @@ use pmem_report::pci::{
 };
 use pmem_report::{Read, Warning, text};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -100,7 +101,10 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
             let report = PciDoctor::of(&machine.pci, kernel.as_ref(), read, warnings, &mut budget);
             write(args, &report, out, text::pci_doctor)?;
             if let Some(folder) = folder {
-                write_scripts(folder, &report)?;
+                let written = write_scripts(folder, &report)?;
+                if !args.json {
+                    writeln!(out, "Written: {}", written.join(", "))?;
+                }
             }
             Ok(match report.verdict.as_str() {
                 "nothing-wrong" | "can-be-fixed" => Status::Done,
@@ -169,8 +173,8 @@ fn with_pci(machine: Machine) -> Result<Machine, Failure> {
     Ok(machine)
 }
 
-/// Writes the scripts and the report into a folder, and creates the folder if necessary.
-fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
+/// Writes the scripts and the report into a folder, and creates the folder if necessary. Returns the files' names.
+fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<Vec<String>, Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::file(folder, error))?;
     let mut text = Vec::new();
     text::pci_doctor(report, &text::Styles::default(), &mut text)?;
@@ -179,13 +183,15 @@ fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
         ("fix.sh", report.fix.clone().map(String::into_bytes)),
         ("undo.sh", report.undo.clone().map(String::into_bytes)),
     ];
+    let mut written = Vec::new();
     for (name, bytes) in files {
         let path = folder.join(name);
         if let Some(bytes) = bytes {
             fs::write(&path, bytes).map_err(|error| Failure::file(&path, error))?;
+            written.push(path.display().to_string());
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Returns the Linux version that is meant, and its rules; `None` if nothing names one.

@@ -35,6 +35,9 @@ fn the_doctor_lets_linux_do_what_it_can() {
     for line in ["put 1 /sys/class/pci_bus/0000:01/rescan", "is 0000:01:00.0 2 0x400000000"] {
         assert!(fix.lines().any(|l| l == line), "{fix}");
     }
+    let text = pmem(&["pci", "doctor", log, "--write", out.to_str().unwrap()]).stdout;
+    let written = ["report.txt", "fix.sh", "undo.sh"].map(|name| out.join(name).display().to_string());
+    assert!(String::from_utf8(text).unwrap().ends_with(&format!("Written: {}\n", written.join(", "))));
     for script in ["fix.sh", "undo.sh"] {
         let parsed = Command::new("sh").arg("-n").arg(out.join(script)).status().unwrap();
         assert!(parsed.success(), "{script}");

@@ -545,6 +545,37 @@ fn what_is_illegal_is_found() {
 const NO_SPACE: &str = include_str!("../../docs/samples/no-space.log");
 
 #[test]
+fn a_card_goes_below_a_bridge() {
+    let machine = pmem_tests::captured("qemu-pcie-switches");
+    let root = machine.path().to_str().unwrap();
+    let plan = |at: &str| {
+        let output = pmem(&["pci", "plan", "--root", root, "--add", "mem64p:1G,mem32:1M", "--at", at]);
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    // 0000:06:00.2 resembles two ports, 0000:0c:00.3 two network functions.
+    assert!(plan("0000:06:00.2").contains("did you mean \"0000:06:00.0\""), "{}", plan("0000:06:00.2"));
+    assert!(!plan("0000:0c:00.3").contains("0000:0c:00.0"), "{}", plan("0000:0c:00.3"));
+    let there = plan("0000:06:01.0");
+    assert!(there.contains("0000:08:00.0 (new)  0 "), "{there}");
+    assert!(!there.contains("0000:0a:00.0 (new)"), "{there}");
+}
+
+#[test]
+fn what_moves_is_said_once() {
+    let machine = pmem_tests::captured("qemu-pcie-switches");
+    let root = machine.path().to_str().unwrap();
+    let predict = |deed: &str| {
+        let output = pmem(&["pci", "predict", "--root", root, "--do", deed]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let reassigned = predict("reassign");
+    for (named, times) in [("  0000:04:00.0 BAR 0", 1), ("  0000:01:00.0 mem window", 1), ("(moved)", 27)] {
+        assert_eq!(reassigned.matches(named).count(), times, "{named}: {reassigned}");
+    }
+    assert!(reassigned.contains("  0000:04:00.0 BAR 0: 0x40200000..0x40204000 (moved)\n"), "{reassigned}");
+}
+
+#[test]
 fn what_would_fit_instead_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("dmesg");
@@ -559,7 +590,7 @@ fn what_would_fit_instead_is_said() {
     // The aperture has 16 GiB from 16 GiB on: one place for a register of 16 GiB.
     let report = plan(&["--resize", "0000:01:00.0:bar1=32G"]);
     assert_eq!(report["verdict"], "no");
-    assert_eq!(report["suggestions"][0], "16 GiB fits: --resize 0000:01:00.0:bar1=0x400000000");
+    assert_eq!(report["suggestions"][0], "16 GiB fits: --resize 0000:01:00.0:bar1=16G");
     let report = plan(&["--resize", "0000:01:00.0:bar1=16G"]);
     assert_eq!((&report["verdict"], &report["suggestions"]), (&"fits".into(), &serde_json::json!([])));
 }

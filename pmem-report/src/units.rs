@@ -112,6 +112,14 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// Formats a size as options and the kernel's command line take it, in the largest unit that divides it: `512M`.
+pub(crate) fn short(bytes: u64) -> String {
+    [(30, 'G'), (20, 'M'), (10, 'K')]
+        .into_iter()
+        .find(|(bits, _)| bytes > 0 && bytes.trailing_zeros() >= *bits)
+        .map_or(format!("{bytes:#x}"), |(bits, unit)| format!("{}{unit}", bytes >> bits))
+}
+
 /// Formats a bandwidth. The argument is in MiB/s, the unit that Linux uses (Documentation/admin-guide/mm/numaperf.rst).
 #[must_use]
 pub fn bandwidth(mib_per_s: u32) -> String {

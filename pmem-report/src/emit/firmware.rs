@@ -1,7 +1,7 @@
 //! Emits the memory map in the form that firmware hands to the kernel.
 
 use super::{EmitError, kinds};
-use crate::units::{End, Extent};
+use crate::units::{End, Extent, short};
 use crate::view::{View, ViewLine};
 use pmem_core::FirmwareMemory;
 use pmem_import::{Machine, MemoryKind};
@@ -66,14 +66,6 @@ pub fn memmap(machine: &Machine) -> Result<String, EmitError> {
         words.push(format!("memmap={}{letter}{:#x}{kind}", short(range.len()), range.start.0));
     }
     Ok(words.join(" ") + "\n")
-}
-
-/// Formats a size in the largest unit that divides it.
-fn short(bytes: u64) -> String {
-    [(30, 'G'), (20, 'M'), (10, 'K')]
-        .into_iter()
-        .find(|(bits, _)| bytes > 0 && bytes.trailing_zeros() >= *bits)
-        .map_or(format!("{bytes:#x}"), |(bits, unit)| format!("{}{unit}", bytes >> bits))
 }
 
 /// Returns the typed ranges in order of address; adjacent ranges of one type are merged.

@@ -126,7 +126,7 @@ impl Show {
     /// Returns [`MtrrError::Other`] if the sources say nothing about what is programmed.
     pub fn of(given: &MtrrState, read: Vec<Read>) -> Result<Self, MtrrError> {
         if !given.programmed {
-            let text = "the sources say nothing of what is programmed: see `pmem mtrr plan`";
+            let text = "the sources show no MTRRs: they are in /proc/mtrr and in the boot messages of a kernel on x86";
             return Err(MtrrError::Other(text.to_owned()));
         }
         let setting = &given.setting;

@@ -1,10 +1,11 @@
 //! Turns a request into a goal for the planner.
 
+use crate::units::short;
 use pmem_import::{Address, PciTree, ResourceKind, did_you_mean_function, parse_size};
 use pmem_pci::buses;
 use pmem_pci::linux::Event;
 use pmem_pci::plan::Goal;
-use pmem_pci::tree::{Avoid, Function, Index, Mobility, Resource, Slot, Space};
+use pmem_pci::tree::{Avoid, Function, Index, Mobility, Resource, Slot, Space, Tree};
 use std::fmt;
 
 /// Something to be placed.
@@ -107,7 +108,7 @@ impl PlacementRequest {
         }
         for wish in self.wishes.iter().chain(&self.kept) {
             match wish {
-                PlacementGoal::Add { card, at } => add(&mut goal, card, find(known, *at)?)?,
+                PlacementGoal::Add { card, at } => add(&mut goal, card, find_port(known, *at)?)?,
                 PlacementGoal::AddOnBus { card, bus } => {
                     let port = leading_to(known, *bus)?;
                     add(&mut goal, card, port)?;
@@ -153,11 +154,20 @@ impl PlacementRequest {
 
 fn find(known: &PciTree, address: Address) -> Result<Index> {
     let index = known.tree.find(address).filter(|index| !known.nameless.contains(index));
-    let known = || known.tree.functions.iter().map(|function| function.address);
-    index.ok_or_else(|| {
-        let near = did_you_mean_function(address, known());
-        GoalError::Usage(format!("there is no function {address} in what was read{near}"))
-    })
+    index.ok_or_else(|| unknown(&known.tree, address, |_| true))
+}
+
+/// Finds what should be a port. Only bridges are suggested.
+fn find_port(known: &PciTree, address: Address) -> Result<Index> {
+    let index = known.tree.find(address).filter(|index| !known.nameless.contains(index));
+    index.ok_or_else(|| unknown(&known.tree, address, |function| function.bridge.is_some()))
+}
+
+/// Returns the error for an address that no function has, with similar ones of functions that would `suit`.
+pub(super) fn unknown(tree: &Tree, address: Address, suit: impl Fn(&Function) -> bool) -> GoalError {
+    let suiting = tree.functions.iter().filter(|function| suit(function)).map(|function| function.address);
+    let near = did_you_mean_function(address, suiting);
+    GoalError::Usage(format!("there is no function {address} in what was read{near}"))
 }
 
 /// Finds the bridge that leads to a bus.
@@ -230,7 +240,7 @@ pub fn card(known: &PciTree, function: Address) -> Result<String> {
         .iter()
         .filter_map(|resource| {
             let kind = match (resource.slot, resource.space, resource.is_wide(), resource.prefetchable) {
-                (Slot::Rom, ..) => return Some(format!("rom:{:#x}", resource.size)),
+                (Slot::Rom, ..) => return Some(format!("rom:{}", short(resource.size))),
                 (Slot::Vf(_), ..) => return None,
                 (_, Space::Io, ..) => "io",
                 (_, Space::Memory, false, false) => "mem32",
@@ -238,7 +248,7 @@ pub fn card(known: &PciTree, function: Address) -> Result<String> {
                 (_, Space::Memory, true, false) => "mem64",
                 (_, Space::Memory, true, true) => "mem64p",
             };
-            Some(format!("{}={kind}:{:#x}", resource.slot, resource.size))
+            Some(format!("{}={kind}:{}", resource.slot, short(resource.size)))
         })
         .collect();
     if items.is_empty() {
@@ -372,7 +382,8 @@ fn virtual_functions(known: &PciTree, goal: &mut Goal, address: Address, count: 
         function.resources.iter().map(|r| r.slot).filter(|slot| matches!(slot, Slot::Vf(_))).collect();
     if spaces.is_empty() {
         let text = format!(
-            "no source gives the size of the virtual functions' BARs of {address}; add a kernel log or /proc/iomem"
+            "no source shows BARs of virtual functions of {address}: if it has SR-IOV, their sizes are in the resource \
+             files of sysfs, in lspci -vv as root, in a kernel log and in /proc/iomem"
         );
         return Err(GoalError::Unknown(text));
     }

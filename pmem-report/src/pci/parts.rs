@@ -44,12 +44,19 @@ pub struct Placement {
     pub start: Addr,
     /// The last CPU address, inclusive.
     pub end: Addr,
+    /// Whether the function is on a card that is to be plugged in.
+    pub new: bool,
 }
 
 impl Placement {
     /// Formats the placement for text.
     pub(crate) fn shown(&self) -> String {
         format!("{} BAR {}: {}", self.function, self.bar, range(self.start.0, self.end.0))
+    }
+
+    /// Returns the function's name for text, which says if the card is not there yet.
+    pub(crate) fn named(&self) -> String {
+        format!("{}{}", self.function, if self.new { " (new)" } else { "" })
     }
 }
 
@@ -77,6 +84,18 @@ pub struct Part {
     pub bar: String,
 }
 
+impl Part {
+    /// Whether a placement is of this BAR.
+    pub(crate) fn is_placed_by(&self, placement: &Placement) -> bool {
+        (&self.function, &self.bar) == (&placement.function, &placement.bar)
+    }
+
+    /// Whether a change is of this window.
+    pub(crate) fn is_changed_by(&self, window: &WindowChange) -> bool {
+        self.function == window.bridge && self.bar.strip_suffix(" window") == Some(&window.kind)
+    }
+}
+
 /// Names the parts of a hierarchy for reports.
 pub(super) struct Names<'k> {
     pub(super) known: &'k PciTree,
@@ -93,7 +112,8 @@ pub(super) fn placement(
 ) -> Placement {
     let Range { start, end } = Range::of(names.to_cpu(root, resource.space, span));
     let Part { function, bar } = names.part((index, resource.slot));
-    Placement { function, bar, start, end }
+    let new = names.known.tree.functions.get(index).is_none();
+    Placement { function, bar, start, end, new }
 }
 
 /// Lists the windows and bus numbers that differ between two states of a hierarchy.

@@ -1,10 +1,10 @@
 //! Predicts what Linux does, event by event.
 
-use super::goal::{GoalError, PlacementGoal, PlacementRequest};
+use super::goal::{GoalError, PlacementGoal, PlacementRequest, unknown};
 use super::kernel::map_of;
 use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
 use crate::sources::{Read, Warning};
-use pmem_import::{Address, PciTree, did_you_mean_function};
+use pmem_import::{Address, PciTree};
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::plan::Goal;
 use pmem_pci::tree::{Index, Slot, Tree};
@@ -156,11 +156,11 @@ fn resized(event: Event) -> Option<ResourceId> {
 }
 
 fn find(tree: &Tree, address: Address) -> Result<Index, GoalError> {
-    let known = || tree.functions.iter().map(|function| function.address);
-    tree.find(address).ok_or_else(|| {
-        let near = did_you_mean_function(address, known());
-        GoalError::Usage(format!("there is no function {address} in what was read{near}"))
-    })
+    tree.find(address).ok_or_else(|| unknown(tree, address, |_| true))
+}
+
+fn find_port(tree: &Tree, address: Address) -> Result<Index, GoalError> {
+    tree.find(address).ok_or_else(|| unknown(tree, address, |function| function.bridge.is_some()))
 }
 
 /// Returns everything below a bridge.
@@ -186,12 +186,12 @@ fn event(
     let tree = &goal.old;
     Ok(match deed {
         HotplugEvent::Plug { at, acpi, .. } => {
-            let (port, card) = (find(tree, *at)?, *next);
+            let (port, card) = (find_port(tree, *at)?, *next);
             *next += 1;
             (Some(if *acpi { Event::PlugAcpi(port) } else { Event::Plug(port) }), vec![card])
         }
         HotplugEvent::Unplug(port) => {
-            find(tree, *port)?;
+            find_port(tree, *port)?;
             (None, Vec::new())
         }
         HotplugEvent::Rescan => (Some(Event::Rescan), Vec::new()),

@@ -1,9 +1,8 @@
 //! Suggests requests that would fit instead.
 
 use super::goal::{PlacementGoal, PlacementRequest};
-use crate::units::size;
-use pmem_import::parse_size;
-use pmem_import::{Address, PciTree};
+use crate::units::{short, size};
+use pmem_import::{Address, PciTree, parse_size};
 use pmem_pci::Budget;
 use pmem_pci::hole::smallest;
 use pmem_pci::plan::{Verdict, plan};
@@ -29,7 +28,9 @@ pub fn suggestions(known: &PciTree, ask: &PlacementRequest, budget: &mut Budget<
                 fits(PlacementGoal::Resize { function: *function, bar: *bar, size: *size }).is_some()
             });
             out.extend(
-                found.map(|found| format!("{} fits: --resize {function}:bar{bar}={found:#x}", size(found))),
+                found.map(|found| {
+                    format!("{} fits: --resize {function}:bar{bar}={}", size(found), short(found))
+                }),
             );
         }
         [PlacementGoal::Vfs { function, count }] => {
@@ -88,7 +89,9 @@ fn halved(card: &str) -> Vec<String> {
         items.iter_mut().max_by_key(|(_, size)| *size).filter(|(_, size)| *size > 1 << 20)
     {
         *most /= 2;
-        out.push(items.iter().map(|(kind, size)| format!("{kind}:{size:#x}")).collect::<Vec<_>>().join(","));
+        out.push(
+            items.iter().map(|(kind, size)| format!("{kind}:{}", short(*size))).collect::<Vec<_>>().join(","),
+        );
     }
     out
 }

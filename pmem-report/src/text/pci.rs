@@ -2,8 +2,8 @@
 
 use super::style::{Styles, plain, read, styled, table, warnings};
 use crate::pci::{
-    KernelOutcome, Linux, Obstacle, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, Placement,
-    PlacementPlan, Planned, Range,
+    KernelOutcome, Linux, Obstacle, Part, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay,
+    Placement, PlacementPlan, Planned, Range,
 };
 use crate::units::range;
 use crate::units::size;
@@ -17,8 +17,9 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
     writeln!(out, "{}", styled(styles.heading, &heading(report)))?;
     if !report.placements.is_empty() {
         let mut rows = table(&["function", "BAR", "at"], &[]);
-        for Placement { function, bar, start, end } in &report.placements {
-            rows.add_row([function, bar, &range(start.0, end.0)]);
+        for placement in &report.placements {
+            let Placement { bar, start, end, .. } = placement;
+            rows.add_row([&placement.named(), bar, &range(start.0, end.0)]);
         }
         writeln!(out, "\n{}", plain(&rows))?;
     }
@@ -137,7 +138,9 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
             writeln!(out, "  nothing changes")?;
         }
         for placement in &event.placements {
-            writeln!(out, "  {}", placement.shown())?;
+            let moved = event.hurts.iter().any(|part| part.is_placed_by(placement));
+            let text = format!("{}{}", placement.shown(), if moved { " (moved)" } else { "" });
+            writeln!(out, "  {}", if moved { styled(styles.warning, &text) } else { text })?;
         }
         for window in &event.windows {
             writeln!(
@@ -152,8 +155,13 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
         for part in &event.fails {
             writeln!(out, "  {} {}: no space", part.function, named(&part.bar))?;
         }
-        for part in &event.hurts {
-            let text = format!("{} {} is lost, or moved", part.function, named(&part.bar));
+        // What moved is in the lines above.
+        let is_lost = |part: &&Part| {
+            !event.placements.iter().any(|placement| part.is_placed_by(placement))
+                && !event.windows.iter().any(|window| part.is_changed_by(window))
+        };
+        for part in event.hurts.iter().filter(is_lost) {
+            let text = format!("{} {} is lost", part.function, named(&part.bar));
             writeln!(out, "  {}", styled(styles.warning, &text))?;
         }
         for window in &event.differs {
