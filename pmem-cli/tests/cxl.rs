@@ -185,6 +185,31 @@ fn the_kernel_s_files_tell_the_device() {
     assert_eq!(own_memory(&root, "capture.tar"), own_memory_of_mem1());
 }
 
+/// Whether the JSON is cut by what follows it, by the end of the text, or wrong inside: it is said where it begins.
+#[test]
+fn json_that_is_cut_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let warnings = |text: &str| -> Vec<String> {
+        fs::write(dir.path().join("list.txt"), text).unwrap();
+        let mut pmem = Command::new(env!("CARGO_BIN_EXE_pmem"));
+        let out = pmem.args(["topo", "--json", "list.txt"]).current_dir(dir.path()).output().unwrap();
+        let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+        said.lines().filter(|line| line.contains("left out")).map(str::to_owned).collect()
+    };
+    let head = "# cxl list -M\n[\n";
+    let one = "  { \"memdev\":\"mem0\", \"ram_size\":268435456, \"host\":\"0000:36:00.0\" }";
+    assert_eq!(warnings(&format!("{head}{one}\n]\n")), [""; 0]);
+    for (text, why) in [
+        (format!("{head}{one},\n"), "it is not complete"),
+        (format!("{head}{one},\n$ uname -r\n"), "it is not complete"),
+        (format!("{head}{one}\n{one}\n]\n"), "its line 3 is no JSON"),
+    ] {
+        let said = warnings(&text);
+        assert_eq!(said.len(), 1, "{text}{said:?}");
+        assert!(said[0].contains(why), "{said:?}");
+    }
+}
+
 /// A device's own table: 6 GiB, of which the last 2 keep their content, and read latencies of 120 ns and 300 ns.
 fn cdat() -> Vec<u8> {
     let mut bytes = vec![0; 16];

@@ -141,6 +141,21 @@ fn what_nobody_posted_is_found_as_well() {
     check(&format!("{window}{}{}", decoder(0, 0x1_2000_0000), decoder(1, 0x1_0000_0000)), &["C6 error"]);
     check(&format!("{window}{}{}", decoder(0, 0x1_0000_0000), decoder(1, 0x1_2000_0000)), &[]);
     check(&format!("{window}{}", decoder(0, 0x1_7800_0000)), &["C2 error"]);
+    // C5: a region of two devices. Another window that reaches one of them only shows that they are below different
+    // host bridges; one that reaches both shows nothing.
+    let windows = |other: &str| {
+        let device = |name: &str| format!("{{ \"memdev\":\"{name}\", \"ram_size\":268435456 }}");
+        let list = |names: &str| names.split(' ').map(device).collect::<Vec<_>>().join(",");
+        format!(
+            "## cxl list -d 0.0 -M\n[{}]\n## cxl list -d 0.1 -M\n[{}]\n## command\n\
+             cxl create-region -d decoder0.1 -w 2 -g 8192 -m mem1 mem3 --type=ram\n",
+            list(other),
+            list("mem1 mem3 mem2")
+        )
+    };
+    check(&windows("mem2"), &["C5 error"]);
+    check(&windows("mem1"), &[]);
+    check(&windows("mem1 mem3 mem2"), &[]);
     // M4: two maps of one boot.
     let maps = |kind: &str| {
         format!(

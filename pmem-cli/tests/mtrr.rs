@@ -23,6 +23,24 @@ fn plan(file: &Path, more: &[&str], status: i32) -> Value {
     value
 }
 
+#[test]
+fn fixed_ranges_need_no_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log.txt");
+    // Nothing shows the default: with UC and with WB these ranges make sense.
+    let log = "MTRR fixed ranges enabled:\n  00000-9FFFF write-back\n  A0000-BFFFF uncachable\n\
+               \x20 C0000-FFFFF write-protect\nMTRR variable ranges enabled:\n\
+               \x20 0 base 080000000 mask F80000000 write-combining\n";
+    fs::write(&file, log).unwrap();
+    let (out, _) = run(&["mtrr", "show", file.to_str().unwrap()], 0);
+    for (range, kind) in
+        [("0x0..0x80000", "WB"), ("0xc0000..0x100000", "WP"), ("0x100000..0x80000000", "unknown")]
+    {
+        let row = out.lines().find(|line| line.starts_with(range)).unwrap();
+        assert_eq!(row.split_whitespace().last(), Some(kind), "{out}");
+    }
+}
+
 fn hex(text: &str) -> u64 {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
 }

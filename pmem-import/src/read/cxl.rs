@@ -4,7 +4,7 @@ use super::reader::{LineReader, Verdict};
 use crate::acpi::Cfmws;
 use crate::capture::Tree;
 use crate::facts::{
-    Cxl, CxlRegionRecord, Decoder, DecoderLevel, Facts, Remark, SourceLine, SourceSummary, Sourced,
+    Cxl, CxlRegionRecord, Decoder, DecoderLevel, Facts, Finding, Remark, SourceLine, SourceSummary, Sourced,
 };
 use crate::number::{hex, trim};
 use crate::text::{Line, Scan};
@@ -188,6 +188,8 @@ pub(super) struct Reader {
     asked: Option<String>,
     /// The device of the endpoint that is being read.
     device: Option<String>,
+    /// How many devices, decoders and regions were found in the JSON that is being read.
+    objects: usize,
     unnamed: usize,
 }
 
@@ -198,7 +200,10 @@ impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         // A line that cannot be JSON ends what looked like the start of it.
-        self.json.take_if(|_| !words.is_empty() && !words.starts_with(['"', '{', '}', '[', ']', ',']));
+        let is_over = !words.is_empty() && !words.starts_with(['"', '{', '}', '[', ']', ',']);
+        if let Some((text, place, _)) = self.json.take_if(|_| is_over) {
+            unread(&text, &place, "it is not complete", facts);
+        }
         if let Some((text, place, open)) = &mut self.json {
             text.push('\n');
             text.push_str(words);
@@ -233,6 +238,19 @@ impl LineReader for Reader {
         }
         Verdict::Pass
     }
+
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
+        if let Some((text, place, _)) = self.json.take() {
+            unread(&text, &place, "it is not complete", facts);
+        }
+    }
+}
+
+/// Reports JSON that cannot be read, if it looks like what `cxl list` prints.
+fn unread(text: &str, at: &SourceLine, why: &str, facts: &mut Facts) {
+    if ["\"memdev\"", "\"decoder\"", "\"decoders:", "\"endpoint\""].iter().any(|key| text.contains(key)) {
+        facts.find(Finding::at(at, format!("what `cxl list` printed from here on is left out: {why}")));
+    }
 }
 
 fn brackets(words: &str) -> i64 {
@@ -256,13 +274,17 @@ impl Reader {
         facts: &mut Facts,
         heard: &mut SourceSummary,
     ) -> Verdict {
-        let Ok(value) = serde_json::from_str::<Value>(text) else { return Verdict::Pass };
-        self.device = None;
-        let before = facts.cxl.decoders.len() + facts.cxl.devices.len() + facts.cxl.regions.len();
+        let value = match serde_json::from_str::<Value>(text) {
+            Ok(value) => value,
+            Err(error) => {
+                unread(text, at, &format!("its line {} is no JSON", error.line()), facts);
+                return Verdict::Pass;
+            }
+        };
+        (self.device, self.objects) = (None, 0);
         self.walk(&value, "", 0, at, &mut facts.cxl);
-        let after = facts.cxl.decoders.len() + facts.cxl.devices.len() + facts.cxl.regions.len();
-        (before..after).for_each(|_| heard.count("CXL object"));
-        if after > before || self.asked.is_some() { Verdict::Took } else { Verdict::Pass }
+        (0..self.objects).for_each(|_| heard.count("CXL object"));
+        if self.objects > 0 || self.asked.is_some() { Verdict::Took } else { Verdict::Pass }
     }
 
     /// Walks the output of `cxl list`: nested objects, in lists whose keys name the port.
@@ -273,8 +295,9 @@ impl Reader {
                 let text = |key: &str| object.get(key).and_then(Value::as_str);
                 let number = |key: &str| object.get(key).and_then(Value::as_u64);
                 let small = |key: &str| number(key).and_then(|number| u32::try_from(number).ok());
-                if let (Some(name), Some(host)) = (text("memdev"), text("host")) {
-                    if let Ok(function) = host.parse() {
+                if let Some(name) = text("memdev").filter(|_| object.get("decoder").is_none()) {
+                    self.objects += 1;
+                    if let Some(function) = text("host").and_then(|host| host.parse().ok()) {
                         cxl.devices.insert(name.to_owned(), function);
                     }
                     if let Some(asked) = &self.asked {
@@ -287,6 +310,7 @@ impl Reader {
                 if let Some(name) = text("decoder")
                     .filter(|_| object.contains_key("interleave_ways") || object.contains_key("size"))
                 {
+                    self.objects += 1;
                     let found = decoder(cxl, name, at);
                     found.level = found.level.or(level(port, depth));
                     found.port = port.to_owned();
@@ -307,6 +331,7 @@ impl Reader {
                 let range = range.and_then(|(first, bytes)| AddrRange::sized(first, bytes).ok());
                 // A decoder also names its region; only an object without a decoder describes the region itself.
                 if let (Some(name), Some(range), None) = (text("region"), range, object.get("decoder")) {
+                    self.objects += 1;
                     let all = object.get("mappings").and_then(Value::as_array).into_iter().flatten();
                     let mut targets = BTreeMap::new();
                     for one in all {

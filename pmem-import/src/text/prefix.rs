@@ -67,7 +67,9 @@ fn bracketed(text: &str) -> Option<&str> {
     let date = words.len() >= 19
         && words.matches(':').count() >= 2
         && words.bytes().any(|b| b.is_ascii_digit())
-        && !words.contains("0x");
+        && !words.contains("0x")
+        // A list of JSON.
+        && !words.contains(['"', '{']);
     const LEVELS: [&str; 11] =
         ["DEBUG", "SPEW", "INFO", "NOTE", "NOTICE", "WARN", "WARNING", "ERROR", "CRIT", "ALERT", "EMERG"];
     let is_level = LEVELS.contains(&words);
@@ -183,6 +185,7 @@ mod tests {
             "[mem 0x78800000-0xfdffffff] available for PCI devices",
             "[Hardware Error]: physical_address: 0x1",
             "[8086:1234] type 00",
+            r#"[{ "memdev":"mem2", "size":268435456 }]"#,
             "  0 base 0000000000 mask 7F80000000 write-back",
             "00000000-00000fff : Reserved",
             "May I ask why",
