@@ -253,6 +253,25 @@ fn ranges_are_understood_in_every_notation() {
 }
 
 #[test]
+fn annotate_lists_at_most_eight_places() {
+    let capture = pmem_tests::captured("qemu-pxb");
+    for (count, is_cut) in [(8, false), (9, true)] {
+        let log = capture.path().join("faults.txt");
+        let line = |n: u64| {
+            let at = 0x10_0000 + n * 0x2000;
+            format!(
+                "DMAR: [DMA Write NO_PASID] Request device [00:03.0] fault addr {at:#x} [fault reason 0x05] PTE Write access is not set\n"
+            )
+        };
+        std::fs::write(&log, (0..count).map(line).collect::<String>()).unwrap();
+        let (out, _) = run(&["annotate", arg(capture.path()), arg(&log)], 0);
+        let said = out.lines().find(|line| line.contains(" in all: ")).unwrap();
+        assert!(said.contains(&format!("{count} records of {count} pages: 0x100000, ")), "{said}");
+        assert_eq!((said.ends_with(", …"), said.matches("0x1").count()), (is_cut, 8), "{said}");
+    }
+}
+
+#[test]
 fn annotate_takes_texts_by_name() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "one", "at 0x1000000\n");
