@@ -263,7 +263,7 @@ fn annotate_lists_at_most_eight_places() {
                 "DMAR: [DMA Write NO_PASID] Request device [00:03.0] fault addr {at:#x} [fault reason 0x05] PTE Write access is not set\n"
             )
         };
-        std::fs::write(&log, (0..count).map(line).collect::<String>()).unwrap();
+        fs::write(&log, (0..count).map(line).collect::<String>()).unwrap();
         let (out, _) = run(&["annotate", arg(capture.path()), arg(&log)], 0);
         let said = out.lines().find(|line| line.contains(" in all: ")).unwrap();
         assert!(said.contains(&format!("{count} records of {count} pages: 0x100000, ")), "{said}");
