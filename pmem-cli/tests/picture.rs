@@ -202,6 +202,11 @@ fn memory_of_every_kind_is_memory() {
             "{words:?}"
         );
     }
+    // What a box is called, and what else is known of it.
+    let facts =
+        "0x1000..0x40000000, 1023.9 MiB\nRAM at 0x1000\ndata read+write+exec wback\nSystem RAM\ncost 1";
+    let svg = drawn(&["view", "cpu", file.to_str().unwrap(), "--svg", "-"]);
+    assert!(boxes(&svg).iter().any(|found| found.title.ends_with(facts)), "{svg}");
 }
 
 #[test]
