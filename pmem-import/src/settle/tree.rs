@@ -201,7 +201,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
     out.settle_unsaid();
     out.settle_unmeasured();
     out.settle_short(facts);
-    out.tree.avoid = avoid(facts, is_x86, roots, memory, bus_lines);
+    out.tree.avoid.extend(avoid(facts, is_x86, roots, memory, bus_lines));
     out
 }
 
@@ -265,7 +265,7 @@ impl PciTree {
                 }
             }
         }
-        for resource in own().filter(|r| r.kind == ResourceKind::Unnamed) {
+        for resource in own().filter(|r| r.kind == ResourceKind::Unnamed && !has_no_bar(function, r)) {
             // Unnamed resources take the first free slots: a function has at most 6 BARs, 6 VF BARs and a ROM.
             let slots = (0..6).map(Slot::Bar).chain((0..6).map(Slot::Vf)).chain([Slot::Rom]);
             let Some(slot) = slots.into_iter().find(|slot| !named.contains(slot)) else { break };
@@ -278,6 +278,9 @@ impl PciTree {
                 made.resources.push(new);
             }
             self.unnamed.insert((index, slot));
+        }
+        for ports in own().filter(|r| has_no_bar(function, r)) {
+            self.tree.avoid.push(Avoid { space: Space::Io, span: span(ports.range), strict: false });
         }
         for unplaced in &function.unplaced {
             let first_free = || (0..6).map(Slot::Bar).find(|slot| !named.contains(slot));
@@ -466,6 +469,17 @@ fn slot(kind: ResourceKind) -> Option<Slot> {
         ResourceKind::VfBar(n) => Some(Slot::Vf(n)),
         ResourceKind::Window | ResourceKind::Unnamed => None,
     }
+}
+
+/// Whether no BAR of the function decodes a resource, as its header shows: ports of power management and the like,
+/// whose registers only its driver knows.
+fn has_no_bar(function: &Function, resource: &PciResource) -> bool {
+    let Some(header) = &function.header else { return false };
+    let is_named = |r: &&PciResource| r.io && matches!(r.kind, ResourceKind::Bar(_));
+    let bars = header.bars().filter(|(_, bar)| matches!(bar, Bar::Io { .. })).count();
+    resource.io
+        && resource.kind == ResourceKind::Unnamed
+        && bars <= function.resources.iter().filter(is_named).count()
 }
 
 /// The number of virtual functions that a function can have; 0 if unknown.
