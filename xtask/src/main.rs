@@ -120,13 +120,13 @@ enum Hotplug {
     Test {
         /// The kernels: 6.1, 6.12; both by default.
         series: Vec<String>,
-        /// Only run these scenes: ports, cut, hazard, predictor.
+        /// Only run these scenes: ports, cut, hazard, bare, predictor.
         #[arg(long, value_delimiter = ',')]
         scenes: Vec<String>,
-        /// Run all machines of the predictor.
+        /// Run all random machines.
         #[arg(long)]
         long: bool,
-        /// The seed of the predictor's first machine.
+        /// The seed of the first random machine.
         #[arg(long, default_value_t = 1)]
         seed: u32,
     },

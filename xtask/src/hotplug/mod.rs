@@ -58,6 +58,10 @@ type Scene = fn(&Ready, &mut Judge) -> Result;
 const SCENES: [(&str, Scene); 3] =
     [("ports", scenes::ports), ("cut", scenes::cut), ("hazard", scenes::hazard)];
 
+type RandomScene = fn(&Ready, &mut Judge, Mode, u32) -> Result;
+
+const RANDOM: [(&str, RandomScene); 2] = [("bare", random::boot), ("predictor", random::play)];
+
 /// Boots each kernel with each machine, the kernels side by side.
 pub fn run(series: &[String], only: &[String], long: bool, seed: u32) -> Result {
     let programs = guest::programs()?;
@@ -110,15 +114,15 @@ fn all(series: &str, ready: &Ready, only: &[String], machines: u32, seed: u32) -
     for (name, scene) in SCENES.iter().filter(|(name, _)| is_wanted(name)) {
         play(format!("{series} {name}"), &|judge| scene(ready, judge));
     }
-    if is_wanted("predictor") {
+    for (name, scene) in RANDOM.iter().filter(|(name, _)| is_wanted(name)) {
         for seed in seed..seed + machines {
             for mode in [Mode::Native, Mode::Acpi] {
                 // In CI, each machine gets one kind of hot-plug, alternating.
                 if machines == FEW && (seed % 2 == 0) != (mode == Mode::Acpi) {
                     continue;
                 }
-                play(format!("{series} predictor {} {seed}", mode.name()), &|judge| {
-                    random::play(ready, judge, mode, seed)
+                play(format!("{series} {name} {} {seed}", mode.name()), &|judge| {
+                    scene(ready, judge, mode, seed)
                 });
             }
         }

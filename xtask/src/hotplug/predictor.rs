@@ -95,6 +95,17 @@ fn compare(wanted: &State, event: &Value, after: &State) -> Vec<String> {
     out
 }
 
+/// Compares what the kernel made at boot of a machine to which firmware had given no address with the prediction of
+/// a boot that keeps none.
+pub fn check_boot(session: &mut Session) -> Result<Vec<String>> {
+    let state = parse(&session.ok("state")?);
+    // The size of a resource without a place is only in the log.
+    session.ok("dmesg > /tmp/log")?;
+    let (_, prediction) = session.pmem("pci predict / /tmp/log --do reassign")?;
+    let event = list(&prediction, "events").next().ok_or("the boot is not foretold")?;
+    Ok(compare(&foretold(&state, event), event, &state))
+}
+
 /// Predicts an event, carries it out, and compares.
 pub fn check(session: &mut Session, mode: Mode, event: &Event) -> Result<Vec<String>> {
     let before = parse(&session.ok("state")?);

@@ -1,7 +1,7 @@
 //! Random machines and events from a seed: compares the prediction of each with what the kernel does.
 
 use super::Judge;
-use super::predictor::{Event, check};
+use super::predictor::{Event, check, check_boot};
 use super::session::{Card, Mode, Session};
 use super::state::{State, parse};
 use crate::kmod::test::Ready;
@@ -79,6 +79,53 @@ fn machine(numbers: &mut Numbers) -> (Vec<String>, Vec<Port>) {
         }
     }
     (arguments, ports)
+}
+
+/// Makes the arguments of a machine with switches below switches, some of whose ports take no cards.
+fn deep_machine(numbers: &mut Numbers) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut slot = 0;
+    let mut buses: Vec<(String, u32)> = Vec::new();
+    let device = |text: String| ["-device".to_owned(), text];
+    let mut port = |kind: &str, bus: &str, at: u32, hot_plug: bool| {
+        slot += 1;
+        let hot_plug = if hot_plug { "on" } else { "off" };
+        (
+            format!("p{slot}"),
+            format!("{kind},id=p{slot},chassis={slot},slot={slot},bus={bus},addr={at:#x},hotplug={hot_plug}"),
+        )
+    };
+    for at in 4..6 + numbers.below(2) {
+        let (bus, text) = port("pcie-root-port", "pcie.0", at, numbers.below(3) > 0);
+        arguments.extend(device(text));
+        buses.push((bus, 0));
+    }
+    let mut next = 0;
+    while let Some((bus, depth)) = buses.get(next).cloned() {
+        next += 1;
+        if depth < 2 && numbers.below(depth + 2) == 0 {
+            arguments.extend(device(format!("x3130-upstream,id=u{bus},bus={bus}")));
+            for at in 0..1 + numbers.below(3) {
+                let (below, text) = port("xio3130-downstream", &format!("u{bus}"), at, numbers.below(3) > 0);
+                arguments.extend(device(text));
+                buses.push((below, depth + 1));
+            }
+        } else if numbers.below(2) == 0 {
+            arguments.extend(numbers.card(6).arguments(&format!("c{bus}"), &bus));
+        }
+    }
+    arguments
+}
+
+/// Boots a machine whose firmware assigns no addresses, and checks what the kernel makes of it.
+pub fn boot(ready: &Ready, judge: &mut Judge, mode: Mode, seed: u32) -> Result {
+    let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9) | 1);
+    let mut arguments = deep_machine(&mut numbers);
+    arguments.extend(["-bios".to_owned(), "qboot.rom".to_owned()]);
+    let mut session = Session::boot(ready, &format!("bare-{}-{seed}", mode.name()), mode, &arguments)?;
+    let wrong = check_boot(&mut session)?;
+    judge.none("a boot without firmware's addresses", &wrong);
+    Ok(())
 }
 
 /// Plays events on a machine, and checks each against its prediction.
