@@ -87,7 +87,7 @@ fn ports(map: &mut Map, bridge: Index, add: u64, extra: Option<&mut Extra>) {
     let total = |least: u64, more: u64, children: u64| {
         // With an ISA bus only 256 of each 1024 ports can be used.
         let small = (small & 0xff) + ((small & !0xff) << 2);
-        up((small.max(least) + large + children).max(more).max(window.size), align)
+        up(((small.max(least) + large).max(more) + children).max(window.size), align)
     };
     let least = if extra.is_some() { 0 } else { add };
     let (needed, all) = (total(least, 0, 0), total(least, add, children));
