@@ -436,6 +436,22 @@ fn what_is_to_be_avoided_is() {
     assert_eq!(report["cost"]["live_bytes"], "0x0");
 }
 
+/// The kernel of this machine found no addresses and assigned all of them. Assigning all anew must give the same.
+#[test]
+fn a_boot_without_firmwares_addresses_is_foretold() {
+    let dir = pmem_tests::captured("qemu-bare");
+    let output =
+        pmem(&["--json", "pci", "predict", "--root", dir.path().to_str().unwrap(), "--do", "reassign"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let event = &report["events"][0];
+    for what in ["placements", "windows", "fails", "hurts", "differs"] {
+        assert_eq!(event[what], json!([]), "{what}");
+    }
+    // What hot-plug ports keep is shared out: the first switch has 2 MiB more than what is below it needs.
+    let tree = pmem(&["--json", "pci", "tree", "--root", dir.path().to_str().unwrap()]);
+    assert!(tree.status.success());
+}
+
 #[test]
 fn what_makes_no_sense_is_named() {
     let dir = pmem_tests::captured("qemu-pcie-switches");

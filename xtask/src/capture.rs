@@ -60,10 +60,11 @@ poweroff -f
 /// A machine: its name, and its QEMU arguments.
 type Machine = (&'static str, fn() -> Vec<String>);
 
-const MACHINES: [Machine; 5] = [
+const MACHINES: [Machine; 6] = [
     ("qemu-numa2-hmat", numa2),
     ("qemu-numa4-hmat", numa4),
     ("qemu-pcie-switches", switches),
+    ("qemu-bare", bare),
     ("qemu-pxb", pxb),
     ("qemu-cxl", cxl),
 ];
@@ -291,6 +292,35 @@ fn switches() -> Vec<String> {
          -device virtio-net-pci,bus=rp3,addr=0.0,multifunction=on,romfile= -device virtio-rng-pci,bus=rp3,addr=0.1
          -device pcie-pci-bridge,id=pb0,bus=rp4 -device e1000,bus=pb0,addr=1.0,romfile=
          -device pci-bridge,id=pb1,bus=pb0,addr=2.0,chassis_nr=20,shpc=off -device rtl8139,bus=pb1,addr=1.0,romfile=",
+    )
+}
+
+/// Switches below switches, some of whose ports take no cards. Its firmware assigns no PCI addresses, so the kernel
+/// has assigned all of them.
+fn bare() -> Vec<String> {
+    words(
+        "-machine q35 -m 256M -smp 1 -bios qboot.rom
+         -device pcie-root-port,id=p3,chassis=11,slot=11,bus=pcie.0,addr=3.0
+         -device x3130-upstream,id=u3,bus=p3
+         -device xio3130-downstream,id=d12,bus=u3,chassis=12,slot=12,addr=0.0
+         -device x3130-upstream,id=v12,bus=d12
+         -device xio3130-downstream,id=e13,bus=v12,chassis=13,slot=13,addr=0.0
+         -device xio3130-downstream,id=e14,bus=v12,chassis=14,slot=14,addr=1.0
+         -device xio3130-downstream,id=d15,bus=u3,chassis=15,slot=15,addr=1.0,hotplug=off
+         -device xio3130-downstream,id=d16,bus=u3,chassis=16,slot=16,addr=2.0,hotplug=off
+         -device x3130-upstream,id=v16,bus=d16
+         -device xio3130-downstream,id=e17,bus=v16,chassis=17,slot=17,addr=0.0
+         -device pcie-root-port,id=p4,chassis=18,slot=18,bus=pcie.0,addr=4.0
+         -device x3130-upstream,id=u4,bus=p4
+         -device xio3130-downstream,id=d19,bus=u4,chassis=19,slot=19,addr=0.0,hotplug=off
+         -device xio3130-downstream,id=d20,bus=u4,chassis=20,slot=20,addr=1.0,hotplug=off
+         -device x3130-upstream,id=v20,bus=d20
+         -device xio3130-downstream,id=e21,bus=v20,chassis=21,slot=21,addr=0.0
+         -device pcie-root-port,id=p5,chassis=22,slot=22,bus=pcie.0,addr=5.0
+         -device virtio-net-pci,bus=e13,romfile= -device virtio-net-pci,bus=d19,romfile=
+         -device pci-testdev,bus=e14,membar=1M -device pci-testdev,bus=d15,membar=32M
+         -object memory-backend-ram,id=shm0,size=16M,share=on -device ivshmem-plain,bus=e21,memdev=shm0
+         -device e1000e,bus=p5,romfile=",
     )
 }
 
