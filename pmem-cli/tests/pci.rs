@@ -445,11 +445,8 @@ fn a_boot_without_firmwares_addresses_is_foretold() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let event = &report["events"][0];
     for what in ["placements", "windows", "fails", "hurts", "differs"] {
-        assert_eq!(event[what], json!([]), "{what}");
+        assert_eq!(event[what], serde_json::json!([]), "{what}");
     }
-    // What hot-plug ports keep is shared out: the first switch has 2 MiB more than what is below it needs.
-    let tree = pmem(&["--json", "pci", "tree", "--root", dir.path().to_str().unwrap()]);
-    assert!(tree.status.success());
 }
 
 #[test]

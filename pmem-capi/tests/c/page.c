@@ -321,7 +321,10 @@ static void areas(void)
 static void hotplug(void)
 {
 	static struct notifier_block low = {on_memory, NULL, 0}, high = {on_memory, NULL, 9}, node = {on_node, NULL, 0};
-	CHECK_EQ(pmem_memory_block_size(3000), -EINVAL);
+	/* No power of two, less than a page, more than 2^50. */
+	CHECK_EQ(pmem_memory_block_size(12288), -EINVAL);
+	CHECK_EQ(pmem_memory_block_size(2048), -EINVAL);
+	CHECK_EQ(pmem_memory_block_size(1ull << 51), -EINVAL);
 	CHECK_EQ(pmem_memory_block_size(1 << 20), 0);
 	unsigned long block = 256;
 	CHECK_EQ(register_memory_notifier(&low), 0);

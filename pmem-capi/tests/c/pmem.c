@@ -174,7 +174,7 @@ static void space_comes_and_goes(void)
 struct log {
 	char text[4096];
 	int refuse, fault, fault_revert, regions, windows;
-	struct pmem_edit last;
+	struct pmem_edit last, alias;
 };
 
 static void note(struct log *log, const char *word)
@@ -213,6 +213,9 @@ static void look(struct log *log, const struct pmem_change *state)
 	CHECK(count(state, PMEM_EDIT_SPACE, &last) >= 2);
 	CHECK(last.arena == pci && last.after.use == PMEM_T_DEVREGS && last.after.last == 0x8fffffff);
 	log->regions = count(state, PMEM_EDIT_REGION, &last);
+	for (size_t i = 0; i < state->nedits; i++)
+		if (state->edits[i].kind == PMEM_EDIT_REGION && state->edits[i].target != NULL)
+			log->alias = state->edits[i];
 	/* One each way through the RAM's, and back through the bridge's; the bridge's own if it is open. */
 	log->windows = count(state, PMEM_EDIT_WINDOW, &log->last);
 }
@@ -311,6 +314,7 @@ static void drivers(void)
 	CHECK_EQ(pmem_driver_verify(d), 0);
 	CHECK(one.regions == 2 && one.windows == 4); /* the BAR, and its alias through the window */
 	CHECK(one.last.arena == bus && one.last.far == pci && one.last.after.first == 0x80000000);
+	CHECK(one.alias.region == seen && one.alias.target == bar && one.alias.interconnect == bridge);
 	CHECK(pmem_unmap(seen) == 0 && pmem_decref(bar) == 0);
 	one.text[0] = 0;
 	pmem_region_t r = pmem_alloc(ram, 0x4000, 0x5000, 0, 0, PMEM_T_TEXT, 0, 0x1000, 0);
@@ -326,6 +330,18 @@ static void drivers(void)
 	CHECK(pmem_alloc(ram, 0, 0, 0, 0, 0, 0, 0x1000, 0) == NULL);
 	CHECK(strstr(pmem_error(), "c-driver") != NULL && strstr(pmem_error(), "EBUSY") != NULL);
 	CHECK(said(&one, "prepare "));
+	static const struct {
+		int number;
+		const char *name;
+	} refusals[] = {{EPERM, "EPERM"},	{ENOENT, "ENOENT"}, {EIO, "EIO"},	{ENOMEM, "ENOMEM"},
+			{EBUSY, "EBUSY"},	{EINVAL, "EINVAL"}, {ENOSPC, "ENOSPC"}, {EDOM, "c-driver"}};
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		one.refuse = refusals[i].number;
+		CHECK(pmem_alloc(ram, 0, 0, 0, 0, 0, 0, 0x1000, 0) == NULL);
+		CHECK(strstr(pmem_error(), refusals[i].name) != NULL);
+		CHECK(said(&one, "prepare "));
+	}
+	one.refuse = EBUSY;
 	CHECK_EQ(pmem_decref(r), EBUSY); /* it does not let go: the region stays */
 	CHECK_EQ(pmem_get(r, NULL, NULL, NULL), 0);
 	one.refuse = PMEM_INDIFFERENT;
