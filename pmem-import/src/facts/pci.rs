@@ -355,3 +355,22 @@ impl Pci {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_is_told_by_its_class_or_by_the_bus_below_it() {
+        let bridge = Some(Class(0x06_0400));
+        for (class, below, is_bridge) in [
+            (None, None, false),
+            (bridge, None, true),
+            (None, Some((1, 1)), true),
+            (Some(Class(0x02_0000)), None, false),
+        ] {
+            let function = Function { class, below, ..Function::default() };
+            assert_eq!(function.is_bridge(), is_bridge, "{class:?} {below:?}");
+        }
+    }
+}

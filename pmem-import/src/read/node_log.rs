@@ -115,7 +115,7 @@ impl Reader {
     }
 
     /// Reads `HMAT: Locality: Flags:00 Type:Access Latency Initiator Domains:1 Target Domains:2 Base:1000000`, and
-    /// the lines below it.
+    /// the lines below it. Later kernels begin each line with `acpi/hmat:`, and the newest leave out `HMAT:`.
     fn hmat(
         &mut self,
         words: &str,
@@ -136,7 +136,14 @@ impl Reader {
                 facts.tables.access.len() - 1
             })
         };
-        if let Some(rest) = words.strip_prefix("HMAT: Memory Flags:") {
+        let words = match words.strip_prefix("acpi/hmat:") {
+            Some(rest) => rest.trim_start().trim_start_matches("HMAT: "),
+            None => {
+                words.strip_prefix("HMAT: ").or(words.starts_with("Initiator-Target[").then_some(words))?
+            }
+        };
+        // Tables of revision 1 also say where the memory is: `Memory (0x0 length 0x80000000) Flags:0003 …`.
+        if let Some((_, rest)) = words.strip_prefix("Memory ").and_then(|rest| rest.split_once("Flags:")) {
             let flags = crate::number::hex(rest.split_whitespace().next()?)?;
             let memory = number(rest, "Memory Domain:")?;
             let initiator = number(rest, "Processor Domain:").filter(|_| flags & 1 != 0);
@@ -145,7 +152,7 @@ impl Reader {
             heard.count("HMAT line");
             return Some(Verdict::Took);
         }
-        if let Some(rest) = words.strip_prefix("HMAT: Locality:") {
+        if let Some(rest) = words.strip_prefix("Locality:") {
             let kind = rest.split_once("Type:")?.1.split(" Initiator").next()?.trim();
             let quantity = match kind {
                 "Access Latency" => Quantity::AccessLatency,
@@ -409,6 +416,29 @@ mod tests {
             ]
         );
         assert_eq!(facts.heard[0].odd[0].line, 9);
+    }
+
+    /// As drivers/acpi/numa/hmat.c has printed it over the years. Bit 0 of the flags says that the processor
+    /// domain is valid.
+    #[test]
+    fn hmat_is_read_in_the_words_of_each_kernel() {
+        for (prefix, inner) in
+            [("HMAT: ", "  "), ("acpi/hmat: HMAT: ", "acpi/hmat:   "), ("acpi/hmat: ", "acpi/hmat:   ")]
+        {
+            let facts = read(&format!(
+                "[    8.544245] {prefix}Memory Flags:0001 Processor Domain:3 Memory Domain:5\n\
+                 [    8.544248] {prefix}Memory Flags:0000 Processor Domain:3 Memory Domain:6\n\
+                 [    8.544250] {prefix}Memory (0x0 length 0x1000) Flags:0002 Processor Domain:3 Memory Domain:7\n\
+                 [    8.544252] {prefix}Locality: Flags:00 Type:Read Latency Initiator Domains:1 Target Domains:2 Base:100\n\
+                 [    8.544254] {inner}Initiator-Target[3-5]:91 nsec\n\
+                 [    8.544255] {inner}Initiator-Target[3-6]:170 nsec\n",
+            ));
+            let table = &facts.tables.access[0].value;
+            let said: Vec<_> = table.attached.iter().map(|said| (said.memory, said.initiator)).collect();
+            assert_eq!(said, [(5, Some(3)), (6, None), (7, None)], "{prefix}");
+            let locality = &table.localities[0];
+            assert_eq!((locality.get(3, 5), locality.get(3, 6)), (Some(91_000), Some(170_000)), "{prefix}");
+        }
     }
 
     #[test]
