@@ -332,3 +332,27 @@ fn what_was_read_is_said_in_text_and_json() {
     assert_eq!(shown["read"][0]["source"], "dmesg.txt");
     assert_eq!(shown["read"][0]["records"]["e820 range"], 3);
 }
+
+/// A device tree as the kernel shows it: a folder for each node, a file for each property.
+#[test]
+fn a_device_tree_of_folders_is_read() {
+    let bench = Bench::new(&[]);
+    let write =
+        |path: &str, bytes: &[u8]| bench.write(&format!("sys/firmware/devicetree/base/{path}"), bytes);
+    let cells = |cells: &[u32]| cells.iter().flat_map(|cell| cell.to_be_bytes()).collect::<Vec<u8>>();
+    write("compatible", b"vendor,board\0");
+    write("#address-cells", &cells(&[2]));
+    write("#size-cells", &cells(&[2]));
+    write("memory@80000000/device_type", b"memory\0");
+    write("memory@80000000/reg", &cells(&[0, 0x8000_0000, 0, 0x4000_0000]));
+    write("soc/#address-cells", &cells(&[1]));
+    write("soc/#size-cells", &cells(&[1]));
+    write("soc/ranges", &[]);
+    write("soc/serial@9000000/reg", &cells(&[0x900_0000, 0x1000]));
+    let output = bench.output("view system .", None);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let row =
+        |range: &str| said.lines().find(|line| line.contains(range)).unwrap_or_else(|| panic!("{said}"));
+    assert!(row("0x80000000..0xc0000000").contains("RAM"), "{said}");
+    assert!(row("0x9000000..0x9001000").contains("serial@9000000"), "{said}");
+}

@@ -11,7 +11,7 @@ const PACKAGES: [(&str, &str); 12] = [
     ("pmem-core", "pmem-core"),
     ("pmem-drivers", "pmem-drivers"),
     ("pmem-uvm", "pmem-uvm"),
-    ("pmem-import", "pmem-import,pmem-tests"),
+    ("pmem-import", "pmem-import,pmem-tests,pmem-cli"),
     ("pmem-report", "pmem-report,pmem-cli"),
     ("pmem-script", "pmem-script,pmem-tests"),
     ("pmem-cli", "pmem-cli"),
