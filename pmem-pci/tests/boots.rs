@@ -170,3 +170,38 @@ fn the_largest_register_ends() {
         assert_eq!(outcome.hurt, []);
     }
 }
+
+/// A switch behind a hot-plug port that has 64 MiB of each kind of memory: whichever of its ports take cards share
+/// that in equal parts (`pci_bus_distribute_available_resources`).
+#[test]
+fn what_a_port_has_is_shared_among_the_ports_behind_it() {
+    for (hot_plug, shares) in [
+        (&[true, true][..], &[32, 32][..]),
+        (&[true, true, true, true], &[16, 16, 16, 16]),
+        (&[false, true], &[0, 64]),
+    ] {
+        let mut tree = root(&[(0x8000_0000, 0xbfff_ffff), (0x10_0000_0000, 0x1f_ffff_ffff)]);
+        let windows = (span(0x8000_0000, 0x83ff_ffff), span(0x10_0000_0000, 0x10_03ff_ffff));
+        let slot = port(&mut tree, at(1, 0), 1, true, (Some(windows.0), Some(windows.1)));
+        tree.functions[slot].bridge.as_mut().unwrap().buses = Some((1, 9));
+        let mut behind = |above: usize, address: Address, bus: u8, hot_plug: bool| {
+            let index = port(&mut tree, address, bus, hot_plug, (None, None));
+            tree.functions[index].parent = Some(above);
+            index
+        };
+        let upstream = behind(slot, Address { bus: 1, ..at(0, 0) }, 2, false);
+        let downstream: Vec<usize> = (0..)
+            .zip(hot_plug)
+            .map(|(n, hot_plug)| behind(upstream, Address { bus: 2, ..at(n, 0) }, 3 + n, *hot_plug))
+            .collect();
+        tree.functions[upstream].bridge.as_mut().unwrap().buses = Some((2, 9));
+        let outcome = predict(&Map::new(&tree), &Rules::of(6, 12), Event::Plug(slot));
+        for kind in [WindowKind::Memory, WindowKind::Prefetchable] {
+            let len = |index: &usize| outcome.map.span(ResourceId::Window(*index, kind)).map(BusRange::len);
+            let found: Vec<_> = downstream.iter().map(len).collect();
+            let wanted: Vec<_> = shares.iter().map(|mib| Some(mib * MIB).filter(|size| *size > 0)).collect();
+            assert_eq!(found, wanted, "{kind} {hot_plug:?}");
+            assert_eq!(len(&upstream), Some(64 * MIB));
+        }
+    }
+}
