@@ -44,6 +44,10 @@ impl LineReader for Reader {
             return Verdict::Took;
         }
         let Some((kind, body)) = self.kind(line, words) else { return Verdict::Pass };
+        // Newer kernels also print what lies between the ranges: `[gap 0x…-0x…]`.
+        if body.trim_start().starts_with("[gap 0x") && body.trim_end().ends_with(']') {
+            return Verdict::Took;
+        }
         let (verdict, entry) = Verdict::of(RECORD, entry(body));
         let Some((range, memory, end)) = entry else { return verdict };
         // Maps can follow each other without a heading: a new kind, a restart at 0, or a repeated range begins one.
@@ -252,6 +256,23 @@ mod tests {
         );
         let odd: Vec<u32> = facts.heard[0].odd.iter().map(|odd| odd.line).collect();
         assert_eq!(odd, [7], "a word that is cut is not taken for another");
+    }
+
+    /// As kernels of 2026 print it.
+    #[test]
+    fn gaps_are_no_ranges() {
+        let facts = read(
+            "BIOS-e820: [mem 0x0000000000000000-0x000000000009efff]  System RAM\n\
+             BIOS-e820: [mem 0x000000000009f000-0x00000000000fffff]  device reserved\n\
+             BIOS-e820: [gap 0x0000000000100000-0x00000000fed1ffff]\n\
+             BIOS-e820: [mem 0x00000000fed20000-0x00000000fed7ffff]  device reserved\n\
+             BIOS-e820: [mem 0x0000000100000000-0x000000084c7fffff]  System RAM\n\
+             BIOS-e820: [gap 0x0000000\n",
+        );
+        let entries = &facts.firmware.maps[0].entries;
+        let kinds: Vec<String> = entries.iter().map(|entry| entry.kind.to_string()).collect();
+        assert_eq!(kinds, ["usable", "reserved", "reserved", "usable"]);
+        assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [6]);
     }
 
     #[test]
