@@ -228,13 +228,16 @@ impl Reader {
         let after = scan.0.trim_start_matches([' ', ':']);
         let Some(found) = found else {
             // A range that is cut off is reported; messages without a range carry nothing that is needed.
-            let cut = scan.0.starts_with("[mem") || scan.0.starts_with("[io");
+            let cut = scan.0.starts_with("[mem") || scan.0.starts_with("[io") || scan.0.trim().is_empty();
             return if cut {
                 Verdict::Odd("PCI resource", "the range is not closed".to_owned())
             } else {
                 Verdict::Pass
             };
         };
+        if is_cut(scan.0.trim()) {
+            return Verdict::Odd("PCI resource", "the line is cut".to_owned());
+        }
         let kept = after.strip_prefix("to ").and_then(|rest| rest.split_once(" add_size "));
         if let Some(below) = kept.and_then(|(below, _)| buses(below)) {
             note_kept(facts, address, found.io, below, &at);
@@ -265,17 +268,30 @@ impl Reader {
     }
 }
 
+/// Whether what stands behind a range goes on in the next line, as mailers wrap it. What happened to the range is then
+/// not known yet.
+fn is_cut(after: &str) -> bool {
+    const PARTS: [&str; 6] = [":", "can't", "assign;", "assign; no", "failed", "failed to"];
+    let is_open = after.rfind('[').is_some_and(|open| !after[open..].contains(']'));
+    is_open || PARTS.iter().any(|part| after.trim_end().ends_with(part))
+}
+
 /// The class of CardBus bridges.
 const CARD_BUS: Class = Class(0x06_0700);
 
 /// Reads `Assigned bridge window [mem 0x…-0x…] to [bus 03-2c] cannot fit 0xc00000000 required for …`, which goes on
 /// `0000:03:00.0 bridging to [bus 04-2c]`.
 fn wanted(line: &Line<'_>, body: &str, facts: &mut Facts) -> Option<Verdict> {
-    let rest = body.strip_prefix("Assigned bridge window ")?;
-    let found = Scan(rest).resource()?;
-    let (size, rest) = rest.split_once(" cannot fit ")?.1.split_once(" required for ")?;
-    let size = hex(size)?;
-    let bridge: Address = rest.split_whitespace().next()?.parse().ok()?;
+    let rest = body.strip_prefix("Assigned bridge")?.trim_start().trim_start_matches("window").trim_start();
+    let parts = || {
+        let found = Scan(rest).resource()?;
+        let (size, rest) = rest.split_once(" cannot fit ")?.1.split_once(" required for ")?;
+        Some((found, hex(size)?, rest.split_whitespace().next()?.parse::<Address>().ok()?, rest))
+    };
+    let Some((found, size, bridge, rest)) = parts() else {
+        let is_other = rest.contains("free space");
+        return (!is_other).then(|| Verdict::Odd("PCI resource", "the line is cut".to_owned()));
+    };
     if let Some(below) = rest.split_once(" bridging to ").and_then(|(_, rest)| buses(rest)) {
         facts.pci.function(PciSource::Log, bridge, &line.place()).below.get_or_insert(below);
     }
@@ -376,6 +392,41 @@ mod tests {
 
     fn at(facts: &Facts, name: &str) -> Function {
         facts.pci.functions[&(PciSource::Log, name.parse().unwrap())].clone()
+    }
+
+    /// Mailers wrap lines anywhere, and the outcome stands at the end.
+    #[test]
+    fn wrapped_lines_say_the_same() {
+        let whole = "pci 0000:08:00.0: [10de:1b80] type 00 class 0x030000\n\
+             pcieport 0000:07:01.0: bridge window [mem size 0x30000000 64bit pref]: can't assign; no space\n\
+             pci 0000:08:00.0: BAR 1 [mem size 0x20000000 64bit pref]: failed to assign\n\
+             pci 0000:06:00.0: Assigned bridge window [mem 0x6000000000-0x600bffffff 64bit pref] to [bus 07-08] \
+             cannot fit 0x30000000 required for 0000:07:01.0 bridging to [bus 08]\n";
+        let said = |text: &str| {
+            let facts = read(text);
+            let unplaced: Vec<_> = ["0000:08:00.0", "0000:07:01.0"]
+                .map(|name| at(&facts, name).unplaced.iter().map(|u| (u.kind, u.size)).collect::<Vec<_>>())
+                .into();
+            (
+                unplaced,
+                facts.pci.wanted.iter().map(|said| (said.value.bridge, said.value.size)).collect::<Vec<_>>(),
+            )
+        };
+        let wanted = said(whole);
+        assert_eq!(wanted.0[0], [(ResourceKind::Bar(1), Some(0x2000_0000))]);
+        assert_eq!(wanted.1.len(), 1);
+        // Wrapped at each blank in turn, with the quotation marks of a mail.
+        let blanks: Vec<usize> = whole.match_indices(' ').map(|(at, _)| at).collect();
+        for blank in blanks {
+            let begin = whole[..blank].rfind('\n').map_or(0, |end| end + 1);
+            // The first words tell what the line is about.
+            if whole[begin..blank].split(' ').count() < 4 {
+                continue;
+            }
+            let wrapped = format!("{}\n{}", &whole[..blank], &whole[blank + 1..]);
+            let quoted: String = wrapped.lines().map(|line| format!("> {line}\n")).collect();
+            assert_eq!(said(&quoted), wanted, "{quoted}");
+        }
     }
 
     #[test]
