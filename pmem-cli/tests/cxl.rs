@@ -202,7 +202,7 @@ fn json_that_is_cut_is_not_passed_over() {
     for (text, why) in [
         (format!("{head}{one},\n"), "it is not complete"),
         (format!("{head}{one},\n$ uname -r\n"), "it is not complete"),
-        (format!("{head}{one}\n{one}\n]\n"), "its line 3 is no JSON"),
+        (format!("{head}{one}\n{one}\n]\n"), "it is no JSON"),
     ] {
         let said = warnings(&text);
         assert_eq!(said.len(), 1, "{text}{said:?}");

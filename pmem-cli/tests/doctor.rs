@@ -314,3 +314,24 @@ fn what_was_done_half_way_is_undone() {
         assert!(ok && case.get(config) == bytes, "{said}");
     }
 }
+
+/// Somebody posts only what the port said: what is behind it has no address, whatever it is.
+#[test]
+fn a_window_that_failed_is_not_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let lines = "pcieport 0000:18:10.0: bridge window [mem size 0x00100000]: can't assign; no space\n\
+        pcieport 0000:18:10.0: bridge window [mem size 0x00100000]: failed to assign\n";
+    let doctor = |text: &str| {
+        std::fs::write(&log, text).unwrap();
+        let output = pmem(&["pci", "doctor", log.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, said) = doctor(lines);
+    assert_eq!(status, Some(4), "{said}");
+    assert!(said.contains("the mem window of 0000:18:10.0 is closed, and the kernel wanted 1 MiB"), "{said}");
+    // It got one later, or it is of ports.
+    let later = "pcieport 0000:18:10.0: bridge window [mem 0xf0200000-0xf02fffff]: assigned\n";
+    assert_eq!(doctor(&format!("{lines}{later}")).0, Some(0));
+    assert_eq!(doctor(&lines.replace("mem size 0x00100000", "io  size 0x1000")).0, Some(0));
+}

@@ -573,6 +573,29 @@ fn a_card_goes_below_a_bridge() {
     assert!(!there.contains("0000:0a:00.0 (new)"), "{there}");
 }
 
+/// A chipset's ports of power management, which none of its BARs decodes: nothing may be placed there.
+#[test]
+fn ports_that_no_bar_decodes_are_not_free() {
+    let dir = pmem_tests::captured("qemu-bare");
+    let ports = dir.path().join("proc/ioports");
+    let free = || {
+        let output = pmem(&["--json", "pci", "tree", "--root", dir.path().to_str().unwrap()]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = report.to_string();
+        assert!(!text.contains("\"0x600\"") && !text.contains("\"0xe000\""), "no BAR: {text}");
+        let output = pmem(&["pci", "tree", "--root", dir.path().to_str().unwrap()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.contains("io window 0xd00..")).unwrap().trim().to_owned()
+    };
+    assert_eq!(free(), "io window 0xd00..0x10000, free 31.9 KiB, the largest block 16 KiB at 0xc000");
+    let list = std::fs::read_to_string(&ports).unwrap();
+    let own = list.lines().position(|line| line.contains("0000:00:1f.0")).unwrap();
+    let rest = list.lines().enumerate().filter(|(n, _)| !(own..own + 5).contains(n)).map(|(_, line)| line);
+    let moved: Vec<&str> = rest.chain(["  e000-e07f : 0000:00:1f.0"]).collect();
+    std::fs::write(&ports, moved.join("\n") + "\n").unwrap();
+    assert_eq!(free(), "io window 0xd00..0x10000, free 31.7 KiB, the largest block 8 KiB at 0xa000");
+}
+
 #[test]
 fn what_moves_is_said_once() {
     let machine = pmem_tests::captured("qemu-pcie-switches");
@@ -588,6 +611,15 @@ fn what_moves_is_said_once() {
         assert_eq!(reassigned.matches(named).count(), times, "{named}: {reassigned}");
     }
     assert!(reassigned.contains("  0000:04:00.0 BAR 0: 0x40200000..0x40204000 (moved)\n"), "{reassigned}");
+    // What somebody asked to resize has not moved.
+    let resized = predict("resize 0000:04:00.0:bar0=32K");
+    assert!(resized.contains("  0000:04:00.0 BAR 0: 0xfd600000..0xfd608000\n"), "{resized}");
+    let output =
+        pmem(&["pci", "predict", "--root", root, "--do", "plug mem32:1G at 0000:06:01.0", "--do", "realloc"]);
+    let lost = String::from_utf8(output.stdout).unwrap();
+    let (_, lost) = lost.split_once("realloc").unwrap();
+    let says: Vec<&str> = lost.lines().filter(|line| line.contains("0000:03:00.0 BAR 0")).collect();
+    assert_eq!(says, ["  0000:03:00.0 BAR 0: no space, and it is lost"]);
 }
 
 #[test]

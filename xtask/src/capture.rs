@@ -295,7 +295,7 @@ fn switches() -> Vec<String> {
     )
 }
 
-/// Switches below switches, some of whose ports take no cards. Its firmware assigns no PCI addresses, so the kernel
+/// A machine with switches below switches, some of whose ports take no cards. Its firmware assigns no PCI addresses, so the kernel
 /// has assigned all of them.
 fn bare() -> Vec<String> {
     words(

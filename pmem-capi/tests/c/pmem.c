@@ -334,11 +334,15 @@ static void drivers(void)
 		int number;
 		const char *name;
 	} refusals[] = {{EPERM, "EPERM"},	{ENOENT, "ENOENT"}, {EIO, "EIO"},	{ENOMEM, "ENOMEM"},
-			{EBUSY, "EBUSY"},	{EINVAL, "EINVAL"}, {ENOSPC, "ENOSPC"}, {EDOM, "c-driver"}};
+			{EBUSY, "EBUSY"},	{EINVAL, "EINVAL"}, {ENOSPC, "ENOSPC"}, {EDOM, NULL}};
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
 		one.refuse = refusals[i].number;
 		CHECK(pmem_alloc(ram, 0, 0, 0, 0, 0, 0, 0x1000, 0) == NULL);
-		CHECK(strstr(pmem_error(), refusals[i].name) != NULL);
+		/* Other numbers have no name. */
+		if (refusals[i].name != NULL)
+			CHECK(strstr(pmem_error(), refusals[i].name) != NULL);
+		else
+			CHECK(strstr(pmem_error(), ": E") == NULL && strstr(pmem_error(), "c-driver") != NULL);
 		CHECK(said(&one, "prepare "));
 	}
 	one.refuse = EBUSY;

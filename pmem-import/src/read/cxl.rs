@@ -248,9 +248,22 @@ impl LineReader for Reader {
 
 /// Reports JSON that cannot be read, if it looks like what `cxl list` prints.
 fn unread(text: &str, at: &SourceLine, why: &str, facts: &mut Facts) {
-    if ["\"memdev\"", "\"decoder\"", "\"decoders:", "\"endpoint\""].iter().any(|key| text.contains(key)) {
+    let packed: String = text.split_whitespace().collect();
+    const SIGNS: [&str; 5] = [
+        "\"memdev\":\"mem",
+        "\"decoder\":\"decoder",
+        "\"endpoint\":\"endpoint",
+        "\"region\":\"region",
+        "\"decoders:",
+    ];
+    if SIGNS.iter().any(|sign| packed.contains(sign)) {
         facts.find(Finding::at(at, format!("what `cxl list` printed from here on is left out: {why}")));
     }
+}
+
+/// Whether a name is a CXL memory device's, such as `mem0`. QEMU's list of memory devices has paths there.
+fn is_device(name: &str) -> bool {
+    name.strip_prefix("mem").is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn brackets(words: &str) -> i64 {
@@ -277,7 +290,8 @@ impl Reader {
         let value = match serde_json::from_str::<Value>(text) {
             Ok(value) => value,
             Err(error) => {
-                unread(text, at, &format!("its line {} is no JSON", error.line()), facts);
+                let why = if error.is_eof() { "it is not complete" } else { "it is no JSON" };
+                unread(text, at, why, facts);
                 return Verdict::Pass;
             }
         };
@@ -295,7 +309,9 @@ impl Reader {
                 let text = |key: &str| object.get(key).and_then(Value::as_str);
                 let number = |key: &str| object.get(key).and_then(Value::as_u64);
                 let small = |key: &str| number(key).and_then(|number| u32::try_from(number).ok());
-                if let Some(name) = text("memdev").filter(|_| object.get("decoder").is_none()) {
+                if let Some(name) =
+                    text("memdev").filter(|name| is_device(name) && !object.contains_key("decoder"))
+                {
                     self.objects += 1;
                     if let Some(function) = text("host").and_then(|host| host.parse().ok()) {
                         cxl.devices.insert(name.to_owned(), function);

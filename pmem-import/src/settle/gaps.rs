@@ -1,7 +1,7 @@
 //! Fills gaps in the PCI hierarchy with what follows from what is known.
 
 use super::tree::PciTree;
-use crate::facts::Facts;
+use crate::facts::{Facts, Function, ResourceKind};
 use pmem_pci::BusRange;
 use pmem_pci::tree::{Aperture, Resource, Space, WindowKind};
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ impl PciTree {
     }
 
     /// Records windows that are smaller than the kernel wanted, and bridges without bus numbers.
-    pub(super) fn settle_short(&mut self, facts: &Facts) {
+    pub(super) fn settle_short(&mut self, facts: &Facts, functions: &[Function]) {
         for said in &facts.pci.wanted {
             let wanted = &said.value;
             let Some(index) = self.tree.find(wanted.bridge) else { continue };
@@ -107,6 +107,18 @@ impl PciTree {
                 self.tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, BusRange::len);
             if has < wanted.size {
                 self.short.push((index, kind, wanted.size));
+            }
+        }
+        // A window that failed altogether. Functions work without I/O ports.
+        for function in functions {
+            let failed =
+                function.unplaced.iter().filter(|lost| lost.kind == ResourceKind::Window && !lost.io);
+            for (lost, size) in failed.filter_map(|lost| Some((lost, lost.size?))) {
+                let kind = if lost.prefetchable { WindowKind::Prefetchable } else { WindowKind::Memory };
+                let Some(index) = self.tree.find(function.bdf()) else { continue };
+                if !self.short.iter().any(|(known, of, _)| (*known, *of) == (index, kind)) {
+                    self.short.push((index, kind, size));
+                }
             }
         }
         for (bridge, buses) in &facts.pci.numberless {

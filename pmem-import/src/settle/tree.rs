@@ -200,7 +200,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
     out.settle_unnamed();
     out.settle_unsaid();
     out.settle_unmeasured();
-    out.settle_short(facts);
+    out.settle_short(facts, functions);
     out.tree.avoid.extend(avoid(facts, is_x86, roots, memory, bus_lines));
     out
 }

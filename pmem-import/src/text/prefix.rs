@@ -68,7 +68,7 @@ fn bracketed(text: &str) -> Option<&str> {
         && words.matches(':').count() >= 2
         && words.bytes().any(|b| b.is_ascii_digit())
         && !words.contains("0x")
-        // A list of JSON.
+        // Nor is a JSON list a date.
         && !words.contains(['"', '{']);
     const LEVELS: [&str; 11] =
         ["DEBUG", "SPEW", "INFO", "NOTE", "NOTICE", "WARN", "WARNING", "ERROR", "CRIT", "ALERT", "EMERG"];

@@ -108,7 +108,10 @@ impl PlacementRequest {
         }
         for wish in self.wishes.iter().chain(&self.kept) {
             match wish {
-                PlacementGoal::Add { card, at } => add(&mut goal, card, find_port(known, *at)?)?,
+                PlacementGoal::Add { card, at } => {
+                    let port = find_one(known, *at, |function| function.bridge.is_some())?;
+                    add(&mut goal, card, port)
+                }?,
                 PlacementGoal::AddOnBus { card, bus } => {
                     let port = leading_to(known, *bus)?;
                     add(&mut goal, card, port)?;
@@ -153,14 +156,13 @@ impl PlacementRequest {
 }
 
 fn find(known: &PciTree, address: Address) -> Result<Index> {
-    let index = known.tree.find(address).filter(|index| !known.nameless.contains(index));
-    index.ok_or_else(|| unknown(&known.tree, address, |_| true))
+    find_one(known, address, |_| true)
 }
 
-/// Finds what should be a port. Only bridges are suggested.
-fn find_port(known: &PciTree, address: Address) -> Result<Index> {
+/// Finds a function. If there is none at the address, suggests similar ones that would `suit`.
+fn find_one(known: &PciTree, address: Address, suit: impl Fn(&Function) -> bool) -> Result<Index> {
     let index = known.tree.find(address).filter(|index| !known.nameless.contains(index));
-    index.ok_or_else(|| unknown(&known.tree, address, |function| function.bridge.is_some()))
+    index.ok_or_else(|| unknown(&known.tree, address, suit))
 }
 
 /// Returns the error for an address that no function has, with similar ones of functions that would `suit`.

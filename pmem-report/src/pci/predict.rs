@@ -7,7 +7,7 @@ use crate::sources::{Read, Warning};
 use pmem_import::{Address, PciTree};
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::plan::Goal;
-use pmem_pci::tree::{Index, Slot, Tree};
+use pmem_pci::tree::{Function, Index, Slot, Tree};
 use serde::Serialize;
 
 /// An event that makes the kernel assign resources.
@@ -135,11 +135,12 @@ impl PciPrediction {
                     let outcome = predict(&map, rules, event);
                     map = outcome.map;
                     let asked = if outcome.put_back { resized(event) } else { None };
-                    (outcome.failed.into_iter().chain(asked).collect::<Vec<_>>(), outcome.hurt)
+                    let hurt = outcome.hurt.into_iter().filter(|id| Some(*id) != resized(event)).collect();
+                    (outcome.failed.into_iter().chain(asked).collect::<Vec<_>>(), hurt)
                 }
                 None => {
                     gone(&goal, deed).into_iter().for_each(|card| map.take_out(card));
-                    (Vec::new(), Vec::new())
+                    (Vec::new(), Vec::<ResourceId>::new())
                 }
             };
             events.push(said(&names, deed, &before, &map, &cards, &failed, &hurt));
@@ -157,10 +158,6 @@ fn resized(event: Event) -> Option<ResourceId> {
 
 fn find(tree: &Tree, address: Address) -> Result<Index, GoalError> {
     tree.find(address).ok_or_else(|| unknown(tree, address, |_| true))
-}
-
-fn find_port(tree: &Tree, address: Address) -> Result<Index, GoalError> {
-    tree.find(address).ok_or_else(|| unknown(tree, address, |function| function.bridge.is_some()))
 }
 
 /// Returns everything below a bridge.
@@ -186,12 +183,13 @@ fn event(
     let tree = &goal.old;
     Ok(match deed {
         HotplugEvent::Plug { at, acpi, .. } => {
-            let (port, card) = (find_port(tree, *at)?, *next);
+            let (port, card) = (find(tree, *at)?, *next);
             *next += 1;
             (Some(if *acpi { Event::PlugAcpi(port) } else { Event::Plug(port) }), vec![card])
         }
         HotplugEvent::Unplug(port) => {
-            find_port(tree, *port)?;
+            let is_port = |function: &Function| function.bridge.is_some();
+            tree.find(*port).ok_or_else(|| unknown(tree, *port, is_port))?;
             (None, Vec::new())
         }
         HotplugEvent::Rescan => (Some(Event::Rescan), Vec::new()),

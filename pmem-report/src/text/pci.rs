@@ -143,22 +143,25 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
             writeln!(out, "  {}", if moved { styled(styles.warning, &text) } else { text })?;
         }
         for window in &event.windows {
-            writeln!(
-                out,
-                "  {} {} window: {} -> {}",
+            let text = format!(
+                "{} {} window: {} -> {}",
                 window.bridge,
                 window.kind,
                 show(&window.kind, &window.old),
                 show(&window.kind, &window.new)
-            )?;
+            );
+            let is_hurt = event.hurts.iter().any(|part| part.is_changed_by(window));
+            writeln!(out, "  {}", if is_hurt { styled(styles.warning, &text) } else { text })?;
         }
         for part in &event.fails {
-            writeln!(out, "  {} {}: no space", part.function, named(&part.bar))?;
+            let lost = if event.hurts.contains(part) { ", and it is lost" } else { "" };
+            writeln!(out, "  {} {}: no space{lost}", part.function, named(&part.bar))?;
         }
-        // What moved is in the lines above.
+        // Whatever is in the lines above is not repeated.
         let is_lost = |part: &&Part| {
             !event.placements.iter().any(|placement| part.is_placed_by(placement))
                 && !event.windows.iter().any(|window| part.is_changed_by(window))
+                && !event.fails.contains(part)
         };
         for part in event.hurts.iter().filter(is_lost) {
             let text = format!("{} {} is lost", part.function, named(&part.bar));

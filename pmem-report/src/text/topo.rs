@@ -43,7 +43,11 @@ pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write)
         write!(out, "{}", lines(&compact(&["what", "at", "size", "interleave", "to"], &[2], &rows)))?;
     }
     if !report.cxl_memory.is_empty() {
-        writeln!(out, "{}", styled(styles.heading, "CXL devices' own memory"))?;
+        writeln!(
+            out,
+            "{}",
+            styled(styles.heading, "CXL devices' own memory, speeds from the device's port on")
+        )?;
         let rows: Vec<Vec<String>> = report.cxl_memory.iter().map(part).collect();
         let header = ["device", "device addresses", "size", "kind", "read", "latency"];
         write!(out, "{}", lines(&compact(&header, &[2], &rows)))?;
@@ -120,7 +124,7 @@ fn space_row(space: &AddressSpace, detail: Detail) -> Vec<String> {
 fn alike(a: &NodeSummary, b: &NodeSummary) -> bool {
     let speeds = |node: &NodeSummary| node.access.iter().map(|access| access.speed).collect::<Vec<_>>();
     let many = |node: &NodeSummary| node.cpus.as_ref().map(Vec::len);
-    // Compare the sizes as printed: firmware reserves slightly different amounts on each node.
+    // Compare the sizes as printed: firmware or the kernel keeps slightly different amounts on each node.
     let words = |node: &NodeSummary| node.bytes.map(size);
     (a.kind.as_ref(), words(a), a.tier, &a.memory_side_caches)
         == (b.kind.as_ref(), words(b), b.tier, &b.memory_side_caches)

@@ -46,7 +46,8 @@ pub(super) fn all(machine: &Machine) -> Vec<CxlShare> {
     windows.chain(regions).collect()
 }
 
-/// A part of a CXL device's own memory, as the device describes it (CDAT).
+/// A part of a CXL device's own memory, as the device describes it (CDAT): latency and bandwidth count from the device's
+/// port on, without the way there.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CxlMemoryPart {
@@ -57,7 +58,7 @@ pub struct CxlMemoryPart {
     pub range: Extent,
     /// Whether it keeps its content without power.
     pub persistent: bool,
-    /// Latency and bandwidth from the device's port on: the way there comes on top.
+    /// Latency and bandwidth.
     #[serde(flatten)]
     pub speed: Speed,
 }

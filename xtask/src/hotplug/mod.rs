@@ -15,7 +15,7 @@ use session::Mode;
 
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// The number of machines whose events are predicted: in CI, and with `--long`.
+/// The number of random machines of each scene: in CI, and with `--long`.
 const FEW: u32 = 3;
 const MANY: u32 = 20;
 

@@ -21,7 +21,8 @@ impl<'t> Nodes<'t> {
     pub(super) fn of(topo: &'t Topo, machine: &Machine) -> Result<Self, EmitError> {
         let mut all = Vec::new();
         for node in &topo.nodes {
-            // The ranges lack what firmware reserves at boot. Rounding up to whole MiB restores the installed size.
+            // Ranges lack the little that firmware keeps: in whole MiB, they are what is installed. Without ranges, the
+            // kernel's figure has to do.
             all.push((node, whole(node.bytes.ok_or(EmitError::NoSize(node.id))?)));
         }
         // Persistent and special-purpose memory does not count as RAM.
