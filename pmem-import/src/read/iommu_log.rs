@@ -141,6 +141,9 @@ impl LineReader for Reader {
         if words.starts_with("DMAR: dmar") && words.contains("reg_base_addr ") {
             // The kernel prints a unit's capability after the unit itself.
             let (base, capability) = (after(words, "reg_base_addr "), after(words, " cap "));
+            if after(words, " ecap ").is_none() {
+                return Verdict::Odd("IOMMU unit", "the line is cut".to_owned());
+            }
             if let Some(unit) = facts.iommu.units.iter_mut().rev().find(|unit| Some(unit.value.base) == base)
             {
                 unit.value.capability = capability.map(Capability);
@@ -199,6 +202,9 @@ mod tests {
              [    4.4] DMAR: DRHD base: 0x000000fed90000 flags: 0x0\n\
              [    4.4] DMAR: dmar0: reg_base_addr fed90000 ver 4:0 cap 1c0000c40660462 ecap 69e2ff0505e\n\
              [    4.4] DMAR: RMRR base: 0x000000bdf83000 end: 0x000000bdf84fff\n\
+             [    4.4] DMAR: DRHD base: 0x000000fed91000 flags: 0x1\n\
+             [    4.4] DMAR: dmar1: reg_base_addr fed91000 ver 1:0 cap\n\
+             d2008c40660462 ecap f050da\n\
              [   23.4] pci 0000:01:00.0: Adding to iommu group 25\n\
              (XEN) [VT-D]found ACPI_DMAR_RMRR:\n\
              (XEN) [VT-D] endpoint: 0000:04:00.1\n\
@@ -212,6 +218,11 @@ mod tests {
         let facts = &iommu.iommu;
         assert_eq!(facts.width.as_ref().map(|said| said.value), Some(39));
         assert_eq!(facts.units[0].value.capability.map(Capability::width), Some(39));
+        assert_eq!(
+            facts.units[1].value.capability,
+            Some(Capability(0xd2_008c_4066_0462)),
+            "a line that is wrapped"
+        );
         let reserved: Vec<_> = facts
             .reserved
             .iter()

@@ -43,8 +43,10 @@ impl LineReader for Reader {
             (self.in_sriov, self.in_resizable) = (false, None);
             return Verdict::Took;
         }
-        if self.function.is_none() {
-            return Verdict::Pass;
+        let Some(function) = &mut self.function else { return Verdict::Pass };
+        // A mailer wrapped the line of a region in front of its size.
+        if words.starts_with("[size=") && sized(function, size_of(words)) {
+            return Verdict::Took;
         }
         if let Some((offset, bytes)) = dump(words) {
             return self.dumped(offset, &bytes);
@@ -343,6 +345,23 @@ fn dumped_bars(function: &mut Function, header: &Header) {
     }
 }
 
+/// Gives a size to the region that was read last, if it has none. Returns whether it did.
+fn sized(function: &mut Function, size: Option<u64>) -> bool {
+    let Some(bytes) = size else { return false };
+    let placed = function.resources.last_mut().filter(|placed| placed.open_ended);
+    let lost = function.unplaced.last_mut().filter(|lost| lost.size.is_none());
+    let is_later = |placed: &PciResource, lost: &Unplaced| placed.at.line > lost.at.line;
+    match (placed, lost) {
+        (Some(placed), lost) if lost.as_ref().is_none_or(|lost| is_later(placed, lost)) => {
+            let Ok(range) = AddrRange::sized(placed.range.start(), bytes) else { return false };
+            (placed.range, placed.open_ended) = (range, false);
+        }
+        (_, Some(lost)) => lost.size = size,
+        _ => return false,
+    }
+    true
+}
+
 /// Parses `[size=16M]`.
 fn size_of(text: &str) -> Option<u64> {
     let mut scan = Scan(text.split("[size=").nth(1)?);
@@ -446,6 +465,32 @@ mod tests {
 
     fn at(facts: &Facts, name: &str) -> Function {
         facts.pci.functions[&(PciSource::Lspci, name.parse().unwrap())].clone()
+    }
+
+    /// Mailers wrap lines in front of what does not fit.
+    #[test]
+    fn a_size_on_the_next_line_belongs_to_its_region() {
+        let whole = "01:00.0 VGA compatible controller: NVIDIA Corporation GP107 (rev a1)\n\
+             \tRegion 0: Memory at de000000 (32-bit, non-prefetchable) [size=16M]\n\
+             \tRegion 1: Memory at <unassigned> (64-bit, prefetchable) [size=256M]\n\
+             \tRegion 3: Memory at d0000000 (64-bit, prefetchable) [size=32M]\n\
+             \tCapabilities: <access denied>\n";
+        let said = |text: &str| {
+            let facts = read(text);
+            let function = facts.pci.functions.values().next().unwrap().clone();
+            let placed: Vec<_> = function.resources.iter().map(|r| (r.kind, r.range, r.open_ended)).collect();
+            (placed, function.unplaced.iter().map(|lost| (lost.kind, lost.size)).collect::<Vec<_>>())
+        };
+        let wanted = said(whole);
+        assert_eq!(
+            (wanted.0.len(), wanted.1.as_slice()),
+            (2, &[(ResourceKind::Bar(1), Some(256 << 20))][..])
+        );
+        for prefix in ["", "> "] {
+            let wrapped = whole.replace(" [size=", "\n[size=");
+            let quoted: String = wrapped.lines().map(|line| format!("{prefix}{line}\n")).collect();
+            assert_eq!(said(&quoted), wanted, "{quoted}");
+        }
     }
 
     #[test]
