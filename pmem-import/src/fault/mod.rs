@@ -162,6 +162,27 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_stream_on_the_next_line_belongs_to_its_fault() {
+        let whole = "arm-smmu 5000000.iommu: Unhandled context fault: fsr=0x402, iova=0x9f800000, fsynr=0x1b0021, cbfrsynra=0x1c00, cb=2\n";
+        let streams = |text: &str| -> Vec<(u64, u32, bool)> {
+            let one = |fault: Fault| match fault.record {
+                FaultRecord::SmmuV2 { fault, address, has_stream } => {
+                    Some((address, fault.stream, has_stream))
+                }
+                _ => None,
+            };
+            faults(text.as_bytes()).into_iter().filter_map(one).collect()
+        };
+        let wanted = [(0x9f80_0000, 0x1c00, true)];
+        assert_eq!(streams(whole), wanted);
+        let behind = whole.find("fault: ").unwrap();
+        for (at, _) in whole.match_indices(' ').filter(|(at, _)| *at > behind) {
+            let wrapped = format!("> {}\n> {}> and so on\n", &whole[..at], &whole[at + 1..]);
+            assert_eq!(streams(&wrapped), wanted, "{wrapped}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(

@@ -7,10 +7,13 @@ use pmem_iommu::smmu::{v2, v3};
 
 pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let words = lines.first()?.words();
-    if words.contains("context fault:") && words.contains("fsr=") {
+    if words.contains("context fault:") {
         let begins = |text: &str| text.contains("context fault");
-        let (text, taken) =
-            joined(lines, begins, |text| after(text, "fsynr").is_some() && after(text, "iova=").is_some());
+        // A comma at the end of the line is a mailer's break: the stream's number comes last.
+        let (text, taken) = joined(lines, begins, |text| {
+            let has_more = text.trim_end().ends_with(',');
+            after(text, "fsynr").is_some() && after(text, "iova=").is_some() && !has_more
+        });
         let number = |word: &str| after(&text, word).and_then(hex).and_then(|n| u32::try_from(n).ok());
         let stream = number("cbfrsynra=");
         let fault = v2::Fault {
