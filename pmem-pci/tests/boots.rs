@@ -1,5 +1,5 @@
-//! What Linux assigns at boot and on a resize, against what it did on machines of public reports, whose figures are restated
-//! here; and how it shares out what a hot-plug port has.
+//! What Linux assigns at boot and on a resize, against what it did on machines of public reports, whose figures are
+//! restated here; and how it shares out what a hot-plug port has.
 
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::tree::{

@@ -295,8 +295,8 @@ fn switches() -> Vec<String> {
     )
 }
 
-/// A machine with switches below switches, some of whose ports take no cards. Its firmware assigns no PCI addresses, so the kernel
-/// has assigned all of them.
+/// A machine with switches below switches, some of whose ports take no cards. Its firmware assigns no PCI
+/// addresses, so the kernel has assigned all of them.
 fn bare() -> Vec<String> {
     words(
         "-machine q35 -m 256M -smp 1 -bios qboot.rom
